@@ -1,0 +1,1 @@
+"""Prefect flows: one file for each that can be deployed."""

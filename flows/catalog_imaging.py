@@ -1,0 +1,131 @@
+"""From a product catalog to permanent images.
+
+Does: reads the catalog, plans what the ledger does not have yet, makes it (call, download, store, record), reports.
+Needs: PACKSHOT_APIYI_KEY, PACKSHOT_S3_*, a Prefect server; see `packshot doctor`.
+Safe to re-run: always, at any moment, also twice at once. What exists is never bought again.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import flow, get_run_logger, runtime
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import opaque
+
+from packshot.db.types import RunState
+from packshot.errors import Code
+from packshot.options import RunOptions
+from packshot.report import Report
+from packshot.run import crash_run
+from packshot.settings import load_settings
+from packshot.studio import Outcome, Studio
+from packshot.window import Window
+from tasks.make_image import make_image
+from tasks.plan_run import plan_catalog, plan_run
+from tasks.report_run import report_run
+
+PROGRESS_EVERY = 5.0  # seconds
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """``stop``: why the run must end; None while all is well."""
+
+    stop: tuple[Code, str] | None = None
+
+
+def _run_name() -> str:
+    options = runtime.flow_run.parameters["options"]
+    catalog = options["catalog"] if isinstance(options, dict) else options.catalog
+    return f"{Path(catalog).stem} {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+@flow(name="catalog-imaging", flow_run_name=_run_name, persist_result=False)
+def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noqa: B008  (Prefect reads the default)
+    """Make the product pictures of a catalog."""
+    if options.plan_only:
+        plan = plan_catalog(options)
+        return Completed(message=f"{plan.to_make} images to make for ${plan.cost_micro / 1e6:.2f}")
+    concurrency = options.concurrency or load_settings().concurrency
+    started = plan_run(options)
+    progress = cast(UUID, create_progress_artifact(0.0, description=f"0 of {started.size} images"))
+    stop = None
+    try:
+        for first, count in shards(started.size, concurrency):
+            shard = make_shard.with_options(
+                flow_run_name=f"run {started.run_id}, images {first + 1}-{first + count}",
+                task_runner=cast(Any, ThreadPoolTaskRunner(max_workers=pool_size(concurrency))),
+            )
+            stop = shard(started.run_id, first, count, started.size, concurrency, progress).stop
+            if stop:
+                break
+    except BaseException as error:
+        crash_run(load_settings(), started.run_id, f"{type(error).__name__} in the flow")
+        raise
+    report = report_run(started.run_id, stop, started.plan.notes)
+    update_progress_artifact(progress, 100 * report.run.archived / max(report.run.planned, 1), report.headline)
+    return _final_state(report)
+
+
+@flow(name="image-shard", persist_result=False)
+def make_shard(
+    run_id: int, first: int, count: int, size: int, concurrency: int, progress: UUID | None = None
+) -> ShardResult:
+    """Make the run's jobs at the positions ``first`` to ``first + count - 1``."""
+    log = get_run_logger()
+    studio = Studio(load_settings(), run_id, concurrency)
+    items = {item.job_id: item for item in studio.runs.work(run_id, first, count)}
+
+    def submit(job_id: int) -> PrefectFuture[Any]:
+        # opaque: Prefect would otherwise walk through the studio, for each image, in search of futures.
+        return make_image.submit(job_id, items[job_id].label, cast(Studio, opaque(studio)))
+
+    window = Window(submit, pool_size(concurrency) + 8, stopped=lambda: studio.stopped)
+    for item in items.values():
+        window.put(item.job_id, item.wait)
+    shown = time.monotonic()
+    for job_id, future in window.run():
+        future.wait()
+        outcome = future.result(raise_on_failure=False)
+        if isinstance(outcome, Outcome) and outcome.retry_in is not None:
+            window.put(job_id, outcome.retry_in)
+        if time.monotonic() - shown > PROGRESS_EVERY:
+            shown = time.monotonic()
+            done = studio.runs.progress(run_id)
+            text = ", ".join(f"{number} {state}" for state, number in sorted(done.items()))
+            log.info("of %s images: %s", size, text)
+            if progress:
+                update_progress_artifact(progress, 100 * done.get("archived", 0) / size, text)
+    return ShardResult(studio.stop_reason)
+
+
+def pool_size(concurrency: int) -> int:
+    """Threads for ``concurrency`` calls at once: others bring finished images home meanwhile."""
+    return concurrency + max(4, concurrency // 2)
+
+
+def shards(size: int, concurrency: int) -> Iterator[tuple[int, int]]:
+    """(first, count) of each subflow: long enough that its tail does not idle, small enough for Prefect's UI."""
+    length = min(max(20 * concurrency, 100), 1000)
+    for first in range(0, size, length):
+        yield first, min(length, size - first)
+
+
+def _final_state(report: Report) -> State[Report]:
+    if report.run.state != RunState.COMPLETED:
+        return Failed(name="Stopped", message=report.headline, data=report)
+    name = "Completed" if report.exit_code == 0 else "CompletedWithFailures"
+    return Completed(name=name, message=report.headline, data=report)
+
+
+if __name__ == "__main__":
+    catalog_imaging()

@@ -1,0 +1,54 @@
+"""The folder that holds what was paid for until it is archived."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+
+from packshot.errors import Code, ConfigError, PackshotError
+
+# A 4K answer and the image in it come to 90 MB. Better no call than one whose image finds no room.
+LEAST_FREE = 256 * 1024 * 1024
+
+
+def open_for_answer(path: Path) -> BinaryIO:
+    """Create (or empty) the file for an answer, and its folder, before anything is paid for.
+
+    Raises:
+        ConfigError: the folder cannot be made or written.
+        PackshotError: DISK_FULL, less than ``LEAST_FREE`` bytes are left.
+    """
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free >= LEAST_FREE:
+            return path.open("wb")
+        found = f"{free // 2**20} MB are free"
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise ConfigError(
+                Code.SETTINGS_INVALID, f"PACKSHOT_HOME: the spool {folder} cannot be written: {error.strerror}"
+            ) from None
+        found = "nothing is free"
+    raise PackshotError(
+        Code.DISK_FULL, f"{found} under {folder}, a call needs {LEAST_FREE // 2**20} MB; nothing was bought"
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of new files survive a power cut, as their bytes do."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def beginning(path: Path, most: int) -> str:
+    """The first bytes of a file as text, whatever they are."""
+    with path.open("rb") as file:
+        return file.read(most).decode("utf-8", "replace")

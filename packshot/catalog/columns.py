@@ -1,0 +1,90 @@
+"""Which column feeds which target: the user's mapping first, then the usual names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from packshot.catalog.aliases import ALIASES
+from packshot.catalog.filecheck import bad_catalog
+from packshot.catalog.options import TARGETS, CatalogOptions
+from packshot.catalog.text import attribute_name, one_line
+from packshot.errors import ConfigError
+
+_LOCALE = r"[-.:][a-z]{2,3}(?:[-_][a-z0-9]{2,8})*"
+
+_COALESCED = {"product_key", "title", "description", "image_refs"}
+"""Targets that may draw on several columns; for the others the first alias present is the only one, because a category
+and a type, or a SKU and an id, are not the same thing said twice."""
+
+_ATTRIBUTES = {"color", "colour", "size", "material", "pattern", "gender", "age_group"}
+_METAFIELD = re.compile(r".*\(product\.metafields\.[^.()]+\.([^()]+)\)$")
+
+
+def metafield_name(column: str) -> str:
+    """``Farbe (product.metafields.shopify.color-pattern)`` -> ``color-pattern``; other columns -> empty.
+
+    The words before the bracket are in the shop's language, the key inside it is the same everywhere.
+    """
+    match = _METAFIELD.fullmatch(column.strip())
+    return one_line(match[1]) if match else ""
+
+
+def find_columns(columns: Iterable[str], options: CatalogOptions) -> dict[str, list[str]]:
+    """Target -> columns, for a file with these columns and no dialect of its own."""
+    columns = [column for column in columns if column]
+    found: dict[str, list[str]] = {}
+    for target in TARGETS:
+        mapped = options.columns(target)
+        names = _by_alias(columns, target) if mapped is None else mapped
+        if names:
+            found[target] = names
+    for column in columns:
+        name = attribute_name(column)
+        if name in _ATTRIBUTES or metafield_name(column):
+            found[f"attributes.{metafield_name(column) or name}"] = [column]
+    return found | {f"attributes.{name}": names for name, names in options.mapped_attributes().items()}
+
+
+def _by_alias(columns: list[str], target: str) -> list[str]:
+    found: dict[str, None] = {}
+    locale = ""
+    for alias in ALIASES.get(target, ()):
+        pattern = re.escape(alias).replace(r"\{loc\}", _LOCALE).replace(r"\{n\}", r"\d+")
+        hits = [column for column in columns if re.fullmatch(pattern, column, re.IGNORECASE)]
+        if hits and "{loc}" in alias:
+            hits = [column for column in hits if locale and column.endswith(locale)] or hits[:1]
+            locale = hits[0][len(alias) - len("{loc}") :]  # one language: the file's first
+        found.update(dict.fromkeys(hits))
+        if found and target not in _COALESCED:
+            break
+    return list(found) if target in _COALESCED else list(found)[:1]
+
+
+def missing_columns(path: Path, missing: list[str], found: Iterable[str], kind: str = "column") -> ConfigError:
+    """The error that names what is missing, what is there, and what may have been meant."""
+    columns = [one_line(column) for column in found if column]
+    sentences = []
+    for name in missing:
+        folded = {column.casefold(): column for column in reversed(columns)}
+        close = [folded[hit] for hit in get_close_matches(name.casefold(), folded, n=2, cutoff=0.6)]
+        hint = f" (did you mean {' or '.join(repr(c) for c in close)}?)" if close else ""
+        sentences.append(f"{name!r}{hint}")
+    shown = ", ".join(columns[:60]) + (f" and {len(columns) - 60} more" if len(columns) > 60 else "")
+    return bad_catalog(path, f"has no {kind} {', '.join(sentences)}. Found: {shown}")
+
+
+def check_mapping(path: Path, options: CatalogOptions, columns: list[str], mapping: Mapping[str, list[str]]) -> None:
+    """Every mapped column exists, and there is a key and a title to go by."""
+    wanted = [n for target in options.mapping for n in options.columns(target) or []]
+    missing = [name for name in dict.fromkeys(wanted) if name not in columns]
+    if missing:
+        raise missing_columns(path, missing, columns)
+    for target, word in (("product_key", "key"), ("title", "title")):
+        if not mapping.get(target):
+            shown = ", ".join(column for column in columns if column)
+            raise bad_catalog(
+                path, f"has no column known to hold the product's {word}: map one to {target!r}. Found: {shown}"
+            )

@@ -1,0 +1,90 @@
+"""Which characters the bytes are. Damaged bytes are marked, never replaced in silence."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from pathlib import Path
+
+from packshot.errors import Code, ConfigError
+
+DAMAGED = "\udcff"
+"""Stands for bytes that are not text in the file's encoding; no valid text holds it."""
+
+GUESS = "cp1252"
+MARK_DAMAGED = "packshot-mark-damaged"
+_BLOCK = 1 << 20
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A codec's name and, when something had to be guessed or is damaged, a sentence that says so."""
+
+    name: str
+    note: str = ""
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError):
+        return DAMAGED, error.end
+    raise error
+
+
+codecs.register_error(MARK_DAMAGED, _mark)
+
+
+def find_encoding(path: Path, head: bytes, declared: str) -> Encoding:
+    """The declared encoding, else what mark, NULs and a pass over the whole file say (a 50 MB file: about 0.1 s)."""
+    if declared:
+        try:
+            "".encode(declared)
+        except (LookupError, ValueError):
+            raise ConfigError(
+                Code.CATALOG_INVALID, f"{declared!r} is not an encoding (allowed: Python codec names, such as cp1252)"
+            ) from None
+        return Encoding(declared)
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return Encoding(name)
+    wide = _wide_by_nuls(head)
+    if wide:
+        return Encoding(wide, f"no byte order mark, but every second byte is NUL: read as {wide}")
+    return _utf8_or_guess(path)
+
+
+def _wide_by_nuls(head: bytes) -> str:
+    pairs = len(head) // 2
+    even, odd = head[: pairs * 2 : 2].count(0), head[1 : pairs * 2 : 2].count(0)
+    if odd * 2 > pairs and even * 20 < pairs:
+        return "utf-16-le"
+    if even * 2 > pairs and odd * 20 < pairs:
+        return "utf-16-be"
+    return ""
+
+
+def _utf8_or_guess(path: Path) -> Encoding:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors=MARK_DAMAGED)
+    wide = damaged = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            text = decoder.decode(block)
+            if not text.isascii():
+                damaged += text.count(DAMAGED)
+                wide += len(text) - len(text.encode("ascii", "ignore"))
+        damaged += decoder.decode(b"", final=True).count(DAMAGED)
+    wide -= damaged
+    if not damaged:
+        return Encoding("utf-8")
+    # Text in a one-byte code page hardly ever forms valid UTF-8 sequences; real UTF-8 with a few broken bytes is full
+    # of them. Reading the latter as cp1252 would garble every accent of the file to save one record.
+    if wide > damaged:
+        return Encoding("utf-8", f"UTF-8 with {damaged} damaged places: the records that hold them are rejected")
+    return Encoding(GUESS, f"not UTF-8: read as {GUESS}, which is a guess; name the encoding if letters look wrong")

@@ -1,0 +1,58 @@
+"""Image references: which strings may name a product's photo. Nothing is fetched or opened here."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+_MAX = 2048
+
+
+def split_refs(cell: str, separator: str) -> list[str]:
+    """The references in one cell: one, several between separators, or a JSON list of strings.
+
+    Commas are legal in URLs (image services put sizes between them), so a cell that begins with a URL is cut only at
+    commas that another URL follows.
+    """
+    cell = cell.strip()
+    if cell.startswith("["):
+        try:
+            items = json.loads(cell)
+        except (ValueError, RecursionError):
+            items = None
+        if isinstance(items, list) and all(isinstance(item, str) for item in items):
+            return [item.strip() for item in items if item.strip()]
+    if not separator:
+        parts = [cell]
+    elif separator == "," and re.match("https?://", cell, re.IGNORECASE):
+        parts = re.split(r",\s*(?=https?://|$)", cell, flags=re.IGNORECASE)
+    else:
+        parts = cell.split(separator)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def refusal(ref: str) -> str:
+    """Why this reference is not taken, or an empty string when it is."""
+    if len(ref) > _MAX:
+        return f"longer than {_MAX} characters"
+    if not ref.isprintable():
+        return "holds control characters"
+    try:
+        parts = urlsplit(ref)
+        host, user = parts.hostname, parts.username
+    except ValueError:
+        return "not a valid URL"
+    if parts.scheme in ("http", "https"):
+        if user is not None:
+            return "holds a user name"
+        return "" if host else "a URL without a host"
+    if parts.scheme:
+        return "neither http(s) nor a relative path"
+    path = PurePosixPath(ref)
+    if "\\" in ref or path.is_absolute() or ref.startswith("~"):
+        return "not a relative path with forward slashes"
+    if ".." in path.parts:
+        return "leads out of the catalog's folder"
+    return "" if path.name else "names no file"

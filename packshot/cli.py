@@ -1,0 +1,248 @@
+"""The packshot command. Exit codes: 0 all good; 1 finished, some items failed; 2 usage or configuration; 3 stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from packshot import __version__
+from packshot.db import queries
+from packshot.db.engine import open_engine, upgrade
+from packshot.errors import Code, ConfigError, PackshotError
+from packshot.options import RunOptions, checked_options
+from packshot.run import plan_only, ready_engine
+from packshot.settings import load_settings
+from packshot.terminal import err, out, print_json, print_rows
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+db = typer.Typer(no_args_is_help=True, help="The asset database.")
+app.add_typer(db, name="db")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Catalog = Annotated[str, typer.Argument(help="The catalog file: Shopify CSV, any CSV, or JSON lines.")]
+Name = Annotated[str, typer.Option(help="The catalog's name; empty: the file's.")]
+Format = Annotated[str, typer.Option(help="auto, shopify, csv or jsonl.")]
+Map = Annotated[list[str] | None, typer.Option("--map", help="TARGET=COLUMN, for example title=Name; repeatable.")]
+By = Annotated[list[str] | None, typer.Option("--variants-by", help="An option that changes the picture; repeatable.")]
+Shots = Annotated[list[str] | None, typer.Option("--shot", help="Only this shot; repeatable.")]
+Products = Annotated[list[str] | None, typer.Option("--product", help="Only this product key or SKU; repeatable.")]
+Limit = Annotated[int, typer.Option(help="At most so many new images; 0: no limit.")]
+MaxCost = Annotated[float, typer.Option(help="Most this run may spend, in US dollars; 0: PACKSHOT_MAX_COST_USD.")]
+Concurrency = Annotated[int, typer.Option(help="Calls at once; 0: PACKSHOT_CONCURRENCY.")]
+
+
+@app.command()
+def plan(
+    catalog: Catalog,
+    name: Name = "",
+    format: Format = "auto",
+    mapping: Map = None,
+    variants_by: By = None,
+    shot: Shots = None,
+    product: Products = None,
+    limit: Limit = 0,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would make and what it would cost. Buys nothing, changes nothing."""
+    options = _options(catalog, name, format, mapping, variants_by, shot, product, limit=limit)
+    found = plan_only(load_settings(), options)
+    if as_json:
+        print_json(found.facts())
+        return
+    out.print(found.headline, highlight=False)
+    for shot_name, number in found.by_shot.items():
+        out.print(f"  {shot_name}: {number}", highlight=False)
+    for note in found.notes:
+        err.print(f"note: {note}", markup=False)
+    for reject in found.first_rejects:
+        text = f"{reject.source}, line {reject.line}: {reject.code}: {reject.message}"
+        err.print(text, markup=False, highlight=False)
+
+
+@app.command()
+def run(
+    catalog: Catalog,
+    name: Name = "",
+    format: Format = "auto",
+    mapping: Map = None,
+    variants_by: By = None,
+    shot: Shots = None,
+    product: Products = None,
+    limit: Limit = 0,
+    max_cost: MaxCost = 0,
+    concurrency: Concurrency = 0,
+    as_json: Json = False,
+) -> None:
+    """Make the pictures that are missing. Safe to repeat: what exists is never bought again."""
+    from packshot.flow_runner import run_flow
+
+    settings = load_settings()
+    options = _options(
+        catalog, name, format, mapping, variants_by, shot, product,
+        limit=limit, max_cost_usd=max_cost, concurrency=concurrency,
+    )  # fmt: skip
+    if settings.plain_http:
+        err.print(f"warning: the API key travels unencrypted to {settings.base_url}", markup=False)
+    report = run_flow(settings, options)
+    if as_json:
+        print_json(queries.run_facts(report.run) | {"unfinished": report.unfinished, "rejects": report.rejects})
+    else:
+        out.print(report.headline, highlight=False, markup=False)
+        for row in report.unfinished[:20]:
+            text = f"  {row['outcome']}: {row['product_key']} {row['shot']}: {row['code'] or ''} {row['message']}"
+            out.print(f"{text} Next: {row['next_step']}", highlight=False, markup=False)
+        for note in report.notes:
+            err.print(f"note: {note}", markup=False)
+        if report.rejects:
+            err.print(f"{len(report.rejects)} records were refused: `packshot rejects` lists them")
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def demo(
+    catalog: Annotated[str, typer.Option(help="Another catalog than the example.")] = "examples/catalog/products.csv",
+    leave: Annotated[bool, typer.Option("--exit", help="Stop everything and return when the images are made.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Try everything on this machine, without a key: real servers, an emulated image API."""
+    from packshot.demo import run_demo
+
+    report = run_demo(catalog, stay=not leave and not as_json and sys.stdout.isatty())
+    if as_json:
+        print_json(queries.run_facts(report.run))
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def assets(
+    catalog: Annotated[str, typer.Option(help="Only this catalog.")] = "",
+    product: Annotated[str, typer.Option(help="Only this product key or SKU.")] = "",
+    shot: Annotated[str, typer.Option(help="Only this shot.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many; 0: all.")] = 0,
+    contact_sheet: Annotated[Path | None, typer.Option(help="Also write a JPEG with thumbnails of them.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the permanent images."""
+    settings = load_settings()
+    found = queries.assets(ready_engine(settings), catalog=catalog, product=product, shot=shot, limit=limit or None)
+    if contact_sheet:
+        from packshot.demo import save_contact_sheet
+
+        save_contact_sheet(settings, contact_sheet, "Packshot", found)
+    columns = {"product_key": "product", "shot": "shot", "width": "width", "height": "height", "url": "URL"}
+    print_rows(found, columns, as_json, "No images yet: `packshot run CATALOG` makes them.")
+
+
+@app.command()
+def runs(limit: Annotated[int, typer.Option(help="The latest so many.")] = 20, as_json: Json = False) -> None:
+    """List the runs, newest first."""
+    columns = {
+        "id": "run", "catalog": "catalog", "state": "state", "started_at": "started", "planned": "planned",
+        "archived": "archived", "failed": "failed", "held": "held", "calls": "calls", "spent_usd": "USD",
+    }  # fmt: skip
+    print_rows(queries.runs(ready_engine(load_settings()), limit), columns, as_json, "No runs yet.")
+
+
+@app.command()
+def rejects(
+    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None, as_json: Json = False
+) -> None:
+    """List the catalog records that a run refused, with the reasons."""
+    columns = {"line": "line", "key": "product", "code": "code", "message": "what is wrong", "next_step": "next step"}
+    print_rows(queries.rejects(ready_engine(load_settings()), run), columns, as_json, "Nothing was refused.")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check key, model, storage, database and Prefect. Costs nothing."""
+    from packshot.doctor import examine
+
+    findings = examine(load_settings())
+    if as_json:
+        print_json([{"name": f.name, "ok": f.ok, "message": f.message, "next_step": f.next_step} for f in findings])
+    for finding in [] if as_json else findings:
+        mark = "[green]ok  [/]" if finding.ok else "[red]FAIL[/]"
+        out.print(mark, end=" ")
+        text = f"{finding.name}: {finding.message}" + (f". Next: {finding.next_step}" if finding.next_step else "")
+        out.print(text, markup=False, highlight=False)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 2)
+
+
+@app.command()
+def sandbox(
+    env_file: Annotated[Path | None, typer.Option(help="Write the settings to this new file.")] = None,
+    latency: Annotated[tuple[float, float], typer.Option(help="Seconds an image takes: low high.")] = (2.0, 5.0),
+) -> None:
+    """Run the image API's emulator and an S3 server until Ctrl-C, and print the settings that use them."""
+    from packshot.sandbox.sandbox import Sandbox, write_env_file
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with Sandbox(load_settings().home / "sandbox", latency=latency) as servers:
+        if env_file:
+            write_env_file(env_file, servers.settings())
+            out.print(f"PACKSHOT_ENV_FILE={env_file}", highlight=False)
+        else:
+            for variable, value in servers.settings().items():
+                out.print(f"{variable}={value}", markup=False, highlight=False, soft_wrap=True)
+        err.print("Up until Ctrl-C. The single disk of this S3 server is no place for a shop's images.")
+        ended.wait()
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Create the tables, or bring them to this version."""
+    engine = open_engine(load_settings().db_url)
+    out.print(f"{engine.url.render_as_string()} is at revision {upgrade(engine)}", highlight=False)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(__version__, highlight=False)
+
+
+def _options(
+    catalog: str,
+    name: str,
+    format: str,
+    mapping: list[str] | None,
+    variants_by: list[str] | None,
+    shots: list[str] | None,
+    products: list[str] | None,
+    **others: float,
+) -> RunOptions:
+    pairs = [entry.partition("=") for entry in mapping or []]
+    for target, equals, column in pairs:
+        if not (target and equals and column):
+            raise ConfigError(Code.SETTINGS_INVALID, f"--map {target}{equals}{column}: write TARGET=COLUMN")
+    values = {
+        "catalog": catalog,
+        "name": name,
+        "format": format,
+        "mapping": {target: column for target, _, column in pairs},
+        "variants_by": variants_by or [],
+        "shots": shots or [],
+        "products": products or [],
+        **others,
+    }
+    return checked_options(values)
+
+
+def main() -> None:
+    """Entry point: an error that the user can mend is one sentence, not a traceback."""
+    try:
+        app()
+    except PackshotError as error:
+        err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(3 if error.code in (Code.BALANCE_EMPTY, Code.BUDGET_REACHED) else 2)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

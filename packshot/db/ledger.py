@@ -1,0 +1,389 @@
+"""The ledger: every change of a job's state, each one transaction, in this one place.
+
+It decides what may be bought. A call goes out only between :meth:`Ledger.begin`, which commits the attempt and reserves
+its price, and one of :meth:`received` and :meth:`not_received`, which settle it. An illegal move changes nothing and
+raises, so two workers can never own the same job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Engine, func, or_, update
+from sqlmodel import Session, col, select
+
+from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run, Store
+from packshot.db.types import JobState as S
+from packshot.errors import Billed, Code, PackshotError
+from packshot.policy import Decision, Past, Verdict
+from packshot.worker import is_dead, this_worker
+
+ALLOWED: dict[S, frozenset[S]] = {
+    S.PLANNED: frozenset({S.CLAIMED}),
+    S.CLAIMED: frozenset({S.CALLING, S.PLANNED}),
+    S.CALLING: frozenset({S.GENERATED, S.PLANNED, S.FAILED, S.HELD}),
+    S.GENERATED: frozenset({S.ARCHIVED, S.HELD}),
+    S.ARCHIVED: frozenset(),
+    S.FAILED: frozenset({S.PLANNED}),
+    S.HELD: frozenset({S.PLANNED}),
+}
+"""The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again."""
+
+_REFUSED = (Code.REFUSED_SAFETY, Code.REFUSED_PROHIBITED, Code.REFUSED_TEXT, Code.INPUT_BLOCKED)
+
+
+class IllegalMove(RuntimeError):
+    """A job was not in the state, or not in the hands, that the caller believed. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job this worker owns until its lease ends, with all that is needed to work on it."""
+
+    job: ImageJob
+    product: Product
+    generation: Generation | None
+    """What an earlier call brought back and is still to be archived: then there is nothing to buy."""
+
+    @property
+    def job_id(self) -> int:
+        assert self.job.id is not None
+        return self.job.id
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a call brought back, as the ledger keeps it."""
+
+    url: str | None
+    expires_at: datetime | None
+    spool_path: str | None
+    body_path: str
+    http_status: int
+    request_ids: dict[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The permanent object, as the store confirmed it."""
+
+    bucket: str
+    key: str
+    sha256: str
+    bytes: int
+    mime: str
+    width: int
+    height: int
+    size_as_ordered: bool
+
+
+class Ledger:
+    """State changes on one database, made by one worker. Safe to share between threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        lease: float = 1200,
+        worker: str | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.engine = engine
+        self.worker = worker or this_worker()
+        self.now = now
+        self._lease = timedelta(seconds=lease)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction that writes; commits at the end, rolls back on any exception."""
+        with Session(self.engine.execution_options(write=True), expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def state(self, job_id: int) -> S:
+        """Where a job stands right now."""
+        with Session(self.engine) as session:
+            return S(session.exec(select(ImageJob.state).where(ImageJob.id == job_id)).one())
+
+    # --- claiming ---------------------------------------------------------------------------------------------
+    def claim(self, job_id: int) -> Claim | None:
+        """Take a job to work on, or None when it is not free: done, held, waiting for ``retry_at``, or another's."""
+        now = self.now()
+        free = or_(col(ImageJob.lease_until).is_(None), col(ImageJob.lease_until) < now)
+        mine = {"claimed_by": self.worker, "lease_until": now + self._lease, "updated_at": now}
+        with self.write() as session:
+            taken = self._update(
+                session,
+                update(ImageJob)
+                .where(col(ImageJob.id) == job_id, col(ImageJob.state) == S.PLANNED)
+                .where(or_(col(ImageJob.retry_at).is_(None), col(ImageJob.retry_at) <= now))
+                .values(state=S.CLAIMED, **mine),
+            ) or self._update(
+                session,
+                update(ImageJob)
+                .where(col(ImageJob.id) == job_id, col(ImageJob.state) == S.GENERATED, free)
+                .values(**mine),
+            )
+            if not taken:
+                return None
+            job, product = session.exec(select(ImageJob, Product).join(Product).where(col(ImageJob.id) == job_id)).one()
+            generation = self._open_generation(session, job_id) if job.state == S.GENERATED else None
+            return Claim(job, product, generation)
+
+    def release(self, claim: Claim) -> None:
+        """Give a job back untouched: nothing was bought."""
+        with self.write() as session:
+            if claim.generation:
+                self._let_go(session, claim)
+            else:
+                self._move(session, claim, S.CLAIMED, S.PLANNED)
+
+    # --- the call ---------------------------------------------------------------------------------------------
+    def begin(self, claim: Claim, run_id: int, price_micro: int, wire_format: str, in_flight: int) -> int:
+        """Commit the attempt and reserve its price; only then may the call go out. Returns the attempt's id.
+
+        Raises:
+            PackshotError: BUDGET_REACHED; the job is planned again and nothing was reserved.
+        """
+        with self.write() as session:
+            reserved = self._update(
+                session,
+                update(Run)
+                .where(col(Run.id) == run_id)
+                .where(
+                    or_(
+                        col(Run.max_cost_micro).is_(None),
+                        col(Run.spent_micro) + price_micro <= col(Run.max_cost_micro),
+                    )
+                )
+                .values(spent_micro=col(Run.spent_micro) + price_micro, calls=col(Run.calls) + 1),
+            )
+            if reserved:
+                self._move(session, claim, S.CLAIMED, S.CALLING, keep=True)
+                earlier = session.exec(
+                    select(func.count()).select_from(Attempt).where(col(Attempt.job_id) == claim.job_id)
+                ).one()
+                attempt = Attempt(
+                    job_id=claim.job_id, run_id=run_id, number=earlier + 1, model=claim.job.model,
+                    wire_format=wire_format, price_micro=price_micro, cost_micro=price_micro,
+                    started_at=self.now(), in_flight=in_flight,
+                )  # fmt: skip
+                session.add(attempt)
+                session.flush()
+                assert attempt.id is not None
+                return attempt.id
+            self._move(session, claim, S.CLAIMED, S.PLANNED)
+        raise PackshotError(Code.BUDGET_REACHED, "the next call would exceed the maximum cost of this run")
+
+    def received(self, claim: Claim, attempt_id: int, answer: Received) -> Claim:
+        """Settle a call that brought an image. From here on a failure costs bandwidth, never money."""
+        now = self.now()
+        with self.write() as session:
+            self._move(session, claim, S.CALLING, S.GENERATED, keep=True)
+            attempt = session.get_one(Attempt, attempt_id)
+            attempt.settled_at, attempt.billed, attempt.seconds = now, Billed.YES, answer.seconds
+            attempt.http_status, attempt.request_ids = answer.http_status, answer.request_ids
+            generation = Generation(
+                job_id=claim.job_id, attempt_id=attempt_id, url=answer.url, expires_at=answer.expires_at,
+                spool_path=answer.spool_path, body_path=answer.body_path, created_at=now,
+            )  # fmt: skip
+            session.add(attempt)
+            session.add(generation)
+            session.flush()
+            return Claim(claim.job, claim.product, generation)
+
+    def not_received(
+        self,
+        claim: Claim,
+        attempt_id: int,
+        error: PackshotError,
+        decide: Callable[[Past], Decision],
+    ) -> Decision:
+        """Settle a call that brought no image; ``decide`` gets the job's past and says what becomes of the job."""
+        with self.write() as session:
+            attempt = session.get_one(Attempt, attempt_id)
+            self._settle(session, attempt, error)
+            decision = decide(self._past(session, attempt))
+            target, retry_at = self._target(decision)
+            self._move(session, claim, S.CALLING, target, code=error.code, message=error.message, retry_at=retry_at)
+            return decision
+
+    # --- bringing it home -------------------------------------------------------------------------------------
+    def archived(self, claim: Claim, stored: Stored, *, hold_for: Code | None = None, message: str = "") -> None:
+        """Record the permanent object. ``hold_for`` keeps the job for a person although the object exists."""
+        assert claim.generation is not None
+        now = self.now()
+        with self.write() as session:
+            generation = session.get_one(Generation, claim.generation.id)
+            generation.archived_at = now
+            generation.url = generation.url and generation.url.partition("?")[0]  # the signature has done its duty
+            session.add(generation)
+            asset: dict[str, Any] = asdict(stored)
+            session.add(Asset(job_id=claim.job_id, attempt_id=generation.attempt_id, created_at=now, **asset))
+            target = S.HELD if hold_for else S.ARCHIVED
+            self._move(session, claim, S.GENERATED, target, code=hold_for, message=message)
+
+    def not_archived(self, claim: Claim, error: PackshotError, decide: Callable[[int], Decision]) -> Decision:
+        """Note that the image is not home yet; ``decide`` gets the number of failed tries.
+
+        On ``hold`` the image is lost (its URL is dead); otherwise it stays received, free for the next try.
+        """
+        assert claim.generation is not None
+        with self.write() as session:
+            generation = session.get_one(Generation, claim.generation.id)
+            generation.archive_tries += 1
+            decision = decide(generation.archive_tries)
+            if decision.verdict is Verdict.HOLD:
+                generation.lost_at = self.now()
+                self._move(session, claim, S.GENERATED, S.HELD, code=error.code, message=error.message)
+            else:
+                self._let_go(session, claim, code=error.code, message=error.message)
+            session.add(generation)
+            return decision
+
+    # --- after a crash ----------------------------------------------------------------------------------------
+    def recover(self, decide: Callable[[PackshotError, Past], Decision]) -> dict[S, int]:
+        """Take over what dead workers left: free their claims, settle their calls as unknown, and book the price.
+
+        Returns how many jobs were found in each state.
+        """
+        now = self.now()
+        found: dict[S, int] = {}
+        with self.write() as session:
+            candidates = session.exec(
+                select(ImageJob).where(
+                    col(ImageJob.claimed_by).is_not(None),
+                    col(ImageJob.state).in_([S.CLAIMED, S.CALLING, S.GENERATED]),
+                )
+            ).all()
+            for job in candidates:
+                if not (job.lease_until and job.lease_until < now) and not is_dead(job.claimed_by):
+                    continue
+                state = S(job.state)
+                found[state] = found.get(state, 0) + 1
+                job.claimed_by = job.lease_until = None
+                job.updated_at = now
+                if state is S.CLAIMED:
+                    job.state = S.PLANNED
+                elif state is S.CALLING:
+                    error = PackshotError(Code.INTERRUPTED, "the process died while this call was in the air")
+                    attempt = session.exec(
+                        select(Attempt).where(Attempt.job_id == job.id, col(Attempt.settled_at).is_(None))
+                    ).one()
+                    self._settle(session, attempt, error)
+                    # Nobody waits for this job any more, so a retry may begin at once.
+                    job.state, _ = self._target(decide(error, self._past(session, attempt)))
+                    job.code, job.message = error.code, error.message
+                session.add(job)
+        return found
+
+    # --- the parts --------------------------------------------------------------------------------------------
+    @staticmethod
+    def _update(session: Session, statement: Any) -> int:
+        result = session.execute(statement.execution_options(synchronize_session=False))
+        return int(cast(CursorResult[Any], result).rowcount)
+
+    def _move(
+        self,
+        session: Session,
+        claim: Claim,
+        source: S,
+        target: S,
+        *,
+        keep: bool = False,
+        code: Code | None = None,
+        message: str = "",
+        retry_at: datetime | None = None,
+    ) -> None:
+        """Move a job of ours; ``keep`` keeps the claim. Anything else than exactly one row moved raises."""
+        if target not in ALLOWED[source]:
+            raise IllegalMove(f"{source} -> {target} is not a move a job can make")
+        values: dict[str, Any] = {
+            "state": target, "code": code, "message": message, "retry_at": retry_at, "updated_at": self.now(),
+        }  # fmt: skip
+        if not keep:
+            values |= {"claimed_by": None, "lease_until": None}
+        moved = self._update(
+            session,
+            update(ImageJob)
+            .where(col(ImageJob.id) == claim.job_id)
+            .where(col(ImageJob.state) == source, col(ImageJob.claimed_by) == self.worker)
+            .values(**values),
+        )
+        if moved != 1:
+            raise IllegalMove(f"job {claim.job_id} is not {source} in the hands of this worker")
+
+    def _let_go(self, session: Session, claim: Claim, code: Code | None = None, message: str = "") -> None:
+        """Drop the claim on a received image without changing its state."""
+        self._update(
+            session,
+            update(ImageJob)
+            .where(col(ImageJob.id) == claim.job_id, col(ImageJob.claimed_by) == self.worker)
+            .values(claimed_by=None, lease_until=None, code=code, message=message, updated_at=self.now()),
+        )
+
+    def _settle(self, session: Session, attempt: Attempt, error: PackshotError) -> None:
+        """Close an attempt that brought no image; what was surely not billed is given back to the budget."""
+        details = error.details
+        attempt.settled_at = self.now()
+        attempt.code, attempt.billed, attempt.message = error.code, error.code.billed, error.message
+        attempt.http_status = details.get("http_status")
+        attempt.request_ids = details.get("request_ids") or {}
+        attempt.seconds = details.get("seconds")
+        attempt.excerpt = str(details.get("excerpt") or "")[:4000]
+        if error.code.billed is Billed.NO:
+            attempt.cost_micro = 0
+            self._update(
+                session,
+                update(Run)
+                .where(col(Run.id) == attempt.run_id)
+                .values(spent_micro=col(Run.spent_micro) - attempt.price_micro),
+            )
+        session.add(attempt)
+        session.flush()
+
+    @staticmethod
+    def _past(session: Session, attempt: Attempt) -> Past:
+        rows = session.exec(
+            select(Attempt.run_id, Attempt.code, Attempt.billed).where(
+                Attempt.job_id == attempt.job_id, col(Attempt.code).is_not(None)
+            )
+        ).all()
+        return Past(
+            tries=sum(run_id == attempt.run_id for run_id, _, _ in rows),
+            unknown=sum(billed == Billed.UNKNOWN for _, _, billed in rows),
+            refused=sum(code in _REFUSED for _, code, _ in rows),
+            no_image=sum(code == Code.NO_IMAGE for _, code, _ in rows),
+        )
+
+    def _target(self, decision: Decision) -> tuple[S, datetime | None]:
+        match decision.verdict:
+            case Verdict.RETRY:
+                return S.PLANNED, self.now() + timedelta(seconds=decision.delay)
+            case Verdict.STOP:
+                return S.PLANNED, None
+            case Verdict.FAIL:
+                return S.FAILED, None
+            case Verdict.HOLD:
+                return S.HELD, None
+
+    @staticmethod
+    def _open_generation(session: Session, job_id: int) -> Generation:
+        return session.exec(
+            select(Generation)
+            .where(Generation.job_id == job_id, col(Generation.archived_at).is_(None))
+            .order_by(col(Generation.id).desc())
+        ).first() or _missing_generation(job_id)
+
+
+def _missing_generation(job_id: int) -> Generation:
+    raise IllegalMove(f"job {job_id} is generated but has no generation: the database was edited by hand")
+
+
+def register_store(session: Session, bucket: str, endpoint_url: str, public_base_url: str) -> None:
+    """Note where the bucket is today; assets point to it by name."""
+    session.merge(Store(bucket=bucket, endpoint_url=endpoint_url, public_base_url=public_base_url))

@@ -1,0 +1,136 @@
+"""What people ask the asset database, as plain rows ready for a table or for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Engine, func, text
+from sqlmodel import Session, col, select
+
+from packshot.db.tables import Asset, ImageJob, Product, Reject, Run, RunJob, Store
+from packshot.db.types import JobState
+from packshot.errors import code_of
+
+LOOKUP_CHUNK = 500  # parameters in one statement; SQLite allows 32,766, older builds 999
+
+
+def job_states(engine: Engine, keys: Sequence[str]) -> dict[str, JobState]:
+    """The states of the jobs with these keys, as far as the ledger knows them."""
+    found: dict[str, JobState] = {}
+    with Session(engine) as session:
+        for start in range(0, len(keys), LOOKUP_CHUNK):
+            chunk = keys[start : start + LOOKUP_CHUNK]
+            rows = session.exec(select(ImageJob.key, ImageJob.state).where(col(ImageJob.key).in_(chunk)))
+            found |= {key: JobState(state) for key, state in rows}
+    return found
+
+
+def assets(
+    engine: Engine,
+    *,
+    catalog: str = "",
+    product: str = "",
+    shot: str = "",
+    run_id: int | None = None,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Assets with what they show, in the order of product and shot. ``product`` is a product key or a SKU."""
+    query = (
+        select(Asset, ImageJob, Product, Store)
+        .join(ImageJob, col(Asset.job_id) == col(ImageJob.id))
+        .join(Product, col(ImageJob.product_id) == col(Product.id))
+        .join(Store, col(Asset.bucket) == col(Store.bucket))
+        .order_by(col(Product.id), col(ImageJob.id))
+    )
+    if catalog:
+        query = query.where(Product.catalog == catalog)
+    if product:
+        query = query.where((Product.product_key == product) | (Product.sku == product))
+    if shot:
+        query = query.where(ImageJob.shot == shot)
+    if run_id is not None:
+        query = query.join(RunJob, col(RunJob.job_id) == col(ImageJob.id)).where(RunJob.run_id == run_id)
+    with Session(engine) as session:
+        return [
+            {
+                "asset_id": asset.id,
+                "catalog": item.catalog,
+                "product_key": item.product_key,
+                "variant_key": item.variant_key,
+                "sku": item.sku,
+                "title": item.title,
+                "shot": job.shot,
+                "variant": job.variant,
+                "url": f"{store.public_base_url}/{asset.key}",
+                "bucket": asset.bucket,
+                "key": asset.key,
+                "sha256": asset.sha256,
+                "bytes": asset.bytes,
+                "mime": asset.mime,
+                "width": asset.width,
+                "height": asset.height,
+                "size_as_ordered": asset.size_as_ordered,
+                "model": job.model,
+                "job_key": job.key,
+                "attempt_id": asset.attempt_id,
+                "created_at": asset.created_at.isoformat(),
+            }
+            for asset, job, item, store in session.exec(query.limit(limit) if limit else query)
+        ]
+
+
+def runs(engine: Engine, limit: int = 20) -> list[dict[str, Any]]:
+    """The latest runs, newest first. Money in US dollars."""
+    with Session(engine) as session:
+        rows = session.exec(select(Run).order_by(col(Run.id).desc()).limit(limit)).all()
+    return [run_facts(run) for run in rows]
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """One run as plain values; dollars instead of micro-dollars, times as ISO text."""
+    facts = run.model_dump(mode="json", exclude={"spent_micro", "max_cost_micro"})
+    facts["spent_usd"] = run.spent_micro / 1e6
+    facts["max_cost_usd"] = None if run.max_cost_micro is None else run.max_cost_micro / 1e6
+    return facts
+
+
+def rejects(engine: Engine, run_id: int | None = None) -> list[dict[str, Any]]:
+    """What a run's catalog reading refused; without ``run_id``, of the latest run."""
+    with Session(engine) as session:
+        run_id = run_id if run_id is not None else session.exec(select(func.max(Run.id))).one()
+        rows = session.exec(select(Reject).where(Reject.run_id == run_id).order_by(col(Reject.id))).all()
+    return [row.model_dump(mode="json") | {"next_step": code_of(row.code).next_step} for row in rows]
+
+
+def unfinished(engine: Engine, run_id: int) -> list[dict[str, Any]]:
+    """The run's jobs that are not archived, each with its reason."""
+    query = (
+        select(RunJob, ImageJob, Product)
+        .join(ImageJob, col(RunJob.job_id) == col(ImageJob.id))
+        .join(Product, col(ImageJob.product_id) == col(Product.id))
+        .where(RunJob.run_id == run_id, col(RunJob.outcome) != "archived")
+        .order_by(col(RunJob.position))
+    )
+    with Session(engine) as session:
+        return [
+            {
+                "outcome": item.outcome,
+                "product_key": product.product_key,
+                "variant_key": product.variant_key,
+                "shot": job.shot,
+                "variant": job.variant,
+                "code": item.code,
+                "message": job.message,
+                "next_step": code_of(item.code).next_step if item.code else "run again",
+                "job_key": job.key,
+            }
+            for item, job, product in session.exec(query)
+        ]
+
+
+def lineage(engine: Engine, asset_id: int) -> dict[str, Any] | None:
+    """One row of the view ``asset_lineage``: the object, the call that made it, the job, the product."""
+    with engine.connect() as connection:
+        row = connection.execute(text("SELECT * FROM asset_lineage WHERE asset_id = :id"), {"id": asset_id}).first()
+    return dict(row._mapping) if row else None

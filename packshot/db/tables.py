@@ -1,0 +1,191 @@
+"""The asset database. Money is integer micro-dollars, times are UTC-aware.
+
+Tables are made by the Alembic migrations in this package; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, String, Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from packshot.db.types import JobState, RunState, UtcDateTime
+
+
+def _time(nullable: bool = True, index: bool = False) -> Any:
+    """A column of its own for each field: SQLAlchemy columns cannot be shared."""
+    return Field(
+        default=None,
+        sa_type=UtcDateTime,
+        nullable=nullable,
+        index=index,
+    )
+
+
+class Run(SQLModel, table=True):
+    """One flow run. records = accepted + rejected + blank + continuation; planned = archived + failed + held."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    catalog: str = Field(index=True)
+    source: str = Field(sa_type=Text)
+    parameters: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    flow_run_id: str | None = Field(default=None, index=True, description="Prefect's id of the flow run")
+    state: str = Field(default=RunState.RUNNING, sa_type=String(16))
+    code: str | None = Field(default=None, description="Why it was stopped")
+    message: str = Field(default="", sa_type=Text)
+    worker: str = Field(default="", description="The process that drives it")
+    started_at: datetime = _time(nullable=False)
+    ended_at: datetime | None = _time()
+    records: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    blank: int = 0
+    continuation: int = 0
+    planned: int = Field(default=0, description="Jobs that the catalog and the shot list ask for")
+    already: int = Field(default=0, description="Of those, archived before this run began")
+    archived: int = Field(default=0, description="Of those, archived when it ended, earlier ones included")
+    failed: int = 0
+    held: int = Field(default=0, description="Held for a person, or held back because the run stopped")
+    calls: int = 0
+    spent_micro: int = Field(default=0, sa_type=BigInteger, description="Reserved before each call, settled after it")
+    max_cost_micro: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class Product(SQLModel, table=True):
+    """One sellable thing of a catalog, as last read."""
+
+    __table_args__ = (UniqueConstraint("catalog", "product_key", "variant_key"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    catalog: str
+    product_key: str
+    variant_key: str = ""
+    sku: str | None = Field(default=None, index=True, description="May be missing or shared")
+    title: str = Field(default="", sa_type=Text)
+    category: str = Field(default="", sa_type=Text)
+    brand: str = ""
+    attributes: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
+    image_refs: list[str] = Field(default_factory=list, sa_type=JSON)
+    last_run_id: int = Field(foreign_key="run.id")
+
+
+class Reject(SQLModel, table=True):
+    """A catalog record that was refused, with the reason."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: int = Field(foreign_key="run.id", index=True)
+    source: str = Field(sa_type=Text)
+    record: int = Field(description="Counted from 1, the header not included")
+    line: int = Field(description="Physical line it begins on")
+    key: str | None = None
+    code: str
+    message: str = Field(sa_type=Text)
+
+
+class ImageJob(SQLModel, table=True):
+    """One image to make. ``key`` covers everything that decides the picture and is unique."""
+
+    __tablename__ = "image_job"
+    __table_args__ = (
+        CheckConstraint(f"state in ({', '.join(repr(s.value) for s in JobState)})", name="image_job_state"),
+        Index("ix_image_job_state_lease", "state", "lease_until"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    key: str = Field(unique=True, sa_type=String(64))
+    product_id: int = Field(foreign_key="product.id", index=True)
+    shot: str
+    variant: int
+    model: str
+    prompt: str = Field(sa_type=Text)
+    aspect_ratio: str
+    image_size: str
+    reference_photos: list[dict[str, str]] = Field(default_factory=list, sa_type=JSON)
+    shot_list_hash: str
+    state: str = Field(default=JobState.PLANNED, sa_type=String(16))
+    code: str | None = Field(default=None, description="Why it failed, is held, or waits")
+    message: str = Field(default="", sa_type=Text)
+    claimed_by: str | None = None
+    lease_until: datetime | None = _time()
+    retry_at: datetime | None = _time()
+    created_at: datetime = _time(nullable=False)
+    updated_at: datetime = _time(nullable=False)
+
+
+class RunJob(SQLModel, table=True):
+    """A job that a run set out to make, and what became of it in that run."""
+
+    __tablename__ = "run_job"
+    __table_args__ = (UniqueConstraint("run_id", "position"),)
+
+    run_id: int = Field(foreign_key="run.id", primary_key=True)
+    job_id: int = Field(foreign_key="image_job.id", primary_key=True, index=True)
+    position: int = Field(description="Order within the run; shards are ranges of it")
+    outcome: str | None = Field(default=None, description="archived, failed or held; empty while open")
+    code: str | None = None
+
+
+class Attempt(SQLModel, table=True):
+    """One API call: written before the call, settled after it. ``settled_at`` empty means: still in the air."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    job_id: int = Field(foreign_key="image_job.id", index=True)
+    run_id: int = Field(foreign_key="run.id", index=True)
+    number: int = Field(description="1 for the job's first call")
+    model: str
+    wire_format: str
+    price_micro: int = Field(description="Price of one call when it went out")
+    started_at: datetime = _time(nullable=False)
+    settled_at: datetime | None = _time()
+    code: str | None = Field(default=None, description="Empty on success")
+    billed: str = Field(default="unknown", description="no, yes or unknown")
+    cost_micro: int = Field(description="Booked: the price, or 0 when it was not billed")
+    http_status: int | None = None
+    request_ids: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
+    seconds: float | None = None
+    in_flight: int = Field(default=0, description="Calls of this process in the air when it began, itself included")
+    message: str = Field(default="", sa_type=Text)
+    excerpt: str = Field(default="", sa_type=Text, description="Beginning of the raw answer, when it was an error")
+
+
+class Generation(SQLModel, table=True):
+    """What a paid call brought back: a temporary URL with its end, or bytes in the spool."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    job_id: int = Field(foreign_key="image_job.id", index=True)
+    attempt_id: int = Field(foreign_key="attempt.id", unique=True)
+    url: str | None = Field(default=None, sa_type=Text)
+    expires_at: datetime | None = _time()
+    spool_path: str | None = Field(default=None, sa_type=Text, description="Decoded image, on the worker's disk")
+    body_path: str | None = Field(default=None, sa_type=Text, description="Raw answer, on the worker's disk")
+    created_at: datetime = _time(nullable=False)
+    archived_at: datetime | None = _time()
+    archive_tries: int = 0
+    lost_at: datetime | None = _time()
+
+
+class Asset(SQLModel, table=True):
+    """A permanent object. Its URL is the store's public base URL + / + key; the view ``asset_lineage`` has it whole."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    job_id: int = Field(foreign_key="image_job.id", unique=True)
+    attempt_id: int = Field(foreign_key="attempt.id")
+    bucket: str = Field(foreign_key="store.bucket")
+    key: str = Field(sa_type=String(1024))
+    sha256: str = Field(index=True, sa_type=String(64))
+    bytes: int
+    mime: str
+    width: int
+    height: int
+    size_as_ordered: bool = True
+    created_at: datetime = _time(nullable=False)
+
+
+class Store(SQLModel, table=True):
+    """Where a bucket is today. Moving the images elsewhere changes this row, not a row for each asset."""
+
+    bucket: str = Field(primary_key=True)
+    endpoint_url: str = ""
+    public_base_url: str = ""

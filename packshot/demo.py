@@ -1,0 +1,82 @@
+"""`packshot demo`: the whole way on this machine, without a key. A catalog becomes objects, rows and a flow run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from packshot.contact_sheet import SheetItem, write_contact_sheet
+from packshot.db.engine import open_engine
+from packshot.db.queries import assets
+from packshot.flow_runner import run_flow
+from packshot.options import RunOptions
+from packshot.report import Report
+from packshot.sandbox.prefect_server import prefect_server
+from packshot.sandbox.sandbox import Sandbox, write_env_file
+from packshot.settings import ENV_FILE, PREFIX, Settings, load_settings
+from packshot.storage import ObjectStore
+from packshot.terminal import err, out
+
+HOME = Path(".packshot/demo")
+SHEET = HOME / "contact-sheet.jpg"
+CONCURRENCY = 8
+
+
+def run_demo(catalog: str, stay: bool) -> Report:
+    """Start the sandbox and a Prefect server, run the flow on the example catalog, show where everything is.
+
+    ``stay``: keep it all up until Ctrl-C. What was made stays in any case, so a second demo makes nothing again.
+    """
+    err.print("Starting an S3 server, an emulator of the image API and a Prefect server, all on this machine ...")
+    with Sandbox(HOME / "sandbox") as sandbox, prefect_server(HOME) as api:
+        settings = _demo_settings(sandbox)
+        report = run_flow(settings, RunOptions(catalog=catalog))
+        made = assets(open_engine(settings.db_url))
+        save_contact_sheet(settings, SHEET, f"Packshot: {Path(catalog).name}", made)
+        out.print(report.headline)
+        out.print(f"Contact sheet  {SHEET}", highlight=False)
+        out.print(f"Images         {ENV_FILE}={HOME / 'demo.env'} packshot assets", highlight=False)
+        if stay:
+            out.print(f"Prefect UI     {api.removesuffix('/api')}/runs", highlight=False)
+            out.print(f"S3             {sandbox.store.public_base_url}", highlight=False)
+            out.print("Everything stays up until Ctrl-C.")
+            _wait_for_ctrl_c()
+    return report
+
+
+def save_contact_sheet(settings: Settings, path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One JPEG with a thumbnail of each asset, products as rows and shots as columns."""
+    store = ObjectStore(settings)
+    items = [
+        SheetItem(
+            store.read(row["key"]), row["title"], f"{row['width']}x{row['height']}", row["product_key"], row["shot"]
+        )
+        for row in rows
+    ]
+    write_contact_sheet(items, path, title=title)
+
+
+def _demo_settings(sandbox: Sandbox) -> Settings:
+    """Nothing of the user's own settings counts in the demo: it must not touch their database, bucket or key."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    variables = sandbox.settings() | {
+        "PACKSHOT_HOME": str(HOME.absolute()),
+        "PACKSHOT_CONCURRENCY": str(CONCURRENCY),
+    }
+    path = HOME / "demo.env"
+    path.unlink(missing_ok=True)
+    write_env_file(path, variables)
+    os.environ[ENV_FILE] = str(path.absolute())
+    return load_settings()
+
+
+def _wait_for_ctrl_c() -> None:
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()

@@ -1,0 +1,61 @@
+"""Run the flow from the command line, in this process, on a real Prefect server.
+
+The flows are project code next to the package: they are imported from the current folder, and only when asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from packshot.errors import Code, ConfigError, PackshotError
+from packshot.options import RunOptions
+from packshot.report import Report
+from packshot.run import preflight, ready_engine
+from packshot.sandbox.prefect_server import prefect_server
+from packshot.settings import Settings
+from packshot.terminal import live_progress
+
+FLOW = "flows.catalog_imaging"
+
+
+def run_flow(settings: Settings, options: RunOptions) -> Report:
+    """Check the input, run the flow, and return its report.
+
+    Raises:
+        PackshotError: nothing was begun, and the message says why.
+    """
+    preflight(settings, options)
+    with prefect_server(settings.home), live_progress(ready_engine(settings)):
+        state = load_flow()(options, return_state=True)
+    result = state.result(raise_on_failure=False)
+    if isinstance(result, Report):
+        return result
+    if isinstance(result, PackshotError):
+        raise result
+    raise PackshotError(Code.UNEXPECTED, f"the flow ended as {state.name}: {state.message}")
+
+
+def load_flow() -> Any:
+    """The flow of this project.
+
+    Raises:
+        ConfigError: the current folder holds no flows.
+    """
+    root = Path.cwd()
+    if not (root / "flows" / "catalog_imaging.py").is_file():
+        raise ConfigError(
+            Code.SETTINGS_INVALID,
+            f"{root} holds no flows/catalog_imaging.py: run this in a checkout, where flows/ and tasks/ are",
+        )
+    # Our own progress says what Prefect's log lines would; the UI has them all. An explicit setting wins.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    flow = importlib.import_module(FLOW).catalog_imaging
+    logging.getLogger("prefect.events").setLevel(logging.ERROR)
+    return flow

@@ -1,0 +1,99 @@
+"""What one run is asked to do: the flow's parameter, the form in the Prefect UI, and the options of the CLI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from packshot.errors import Code, ConfigError
+
+
+class RunOptions(BaseModel):
+    """Holds no secret and no long list: Prefect stores and shows parameters in clear."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    catalog: str = Field(
+        "examples/catalog/products.csv",
+        min_length=1,
+        max_length=1000,
+        title="Catalog file",
+        description="Path of the product catalog on the machine that runs the flow.",
+    )
+    name: str = Field(
+        "",
+        max_length=60,
+        pattern=r"^[A-Za-z0-9_-]*$",
+        title="Catalog name",
+        description="Products are known by it from run to run. Empty: the file's name.",
+    )
+    format: Literal["auto", "shopify", "csv", "jsonl"] = Field(
+        "auto", title="Format", description="Auto recognises Shopify exports by their columns."
+    )
+    mapping: dict[str, str] = Field(
+        default_factory=dict,
+        title="Column mapping",
+        description='Which column holds what, for example {"product_key": "Article no", "title": "Name"}.',
+    )
+    variants_by: list[str] = Field(
+        default_factory=list,
+        max_length=5,
+        title="Separate pictures by option",
+        description="Options that change the picture, for example Color. Empty: one set of pictures a product.",
+    )
+    shots: list[str] = Field(
+        default_factory=list,
+        max_length=50,
+        title="Shots",
+        description="Names from the shot list. Empty: all of them.",
+    )
+    products: list[str] = Field(
+        default_factory=list,
+        max_length=500,
+        title="Only these products",
+        description="Product keys or SKUs. Empty: the whole catalog.",
+    )
+    limit: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        title="At most so many new images",
+        description="Planning ends when this run has so many images to make. 0: no limit.",
+    )
+    max_cost_usd: float = Field(
+        0,
+        ge=0,
+        le=100_000,
+        title="Maximum cost (US dollars)",
+        description="No call goes out that would exceed it. 0: as set by PACKSHOT_MAX_COST_USD.",
+    )
+    concurrency: int = Field(
+        0,
+        ge=0,
+        le=200,
+        title="Calls at once",
+        description="0: as set by PACKSHOT_CONCURRENCY. APIYI allows 30 for each model and token.",
+    )
+    plan_only: bool = Field(
+        False, title="Plan only", description="Show what would be made and what it would cost; make nothing."
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Where relative photo paths of the catalog start."""
+        return Path(self.catalog).absolute().parent
+
+
+def checked_options(values: dict[str, Any]) -> RunOptions:
+    """Options from the command line.
+
+    Raises:
+        ConfigError: names each wrong option, what was given, and what is allowed.
+    """
+    try:
+        return RunOptions.model_validate(values)
+    except ValidationError as error:
+        reasons = "; ".join(f"{e['loc'][0]}: {e['msg']} (given: {e['input']!r})" for e in error.errors())
+        raise ConfigError(Code.SETTINGS_INVALID, reasons) from None

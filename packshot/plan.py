@@ -1,0 +1,207 @@
+"""Catalog x shot list minus what the ledger already has = what to make, and what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from packshot.catalog import CatalogOptions, CatalogReader, open_catalog
+from packshot.catalog.model import Counts, Product, Reject
+from packshot.db.runs import PlannedProduct
+from packshot.db.types import JobState
+from packshot.download import DownloadPolicy
+from packshot.errors import Code, ConfigError, PackshotError
+from packshot.options import RunOptions
+from packshot.references import ReferenceStore
+from packshot.settings import Settings
+from packshot.shots import ImageJob, Reference, Shot, ShotList, jobs_for, load_shot_list
+
+BATCH = 100  # products planned, and stored, at once
+PHOTO_READERS = 8  # products whose photos are read at once
+
+Lookup = Callable[[Sequence[str]], dict[str, JobState]]
+"""The states of those jobs, by key, that the ledger knows."""
+Store = Callable[[Sequence[PlannedProduct], Sequence[Reject]], object]
+"""Keeps a batch; what a dry plan leaves out."""
+
+Photos = tuple[list[Reference], list[str]]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run would do. Money is micro-dollars: one call for each image to make, failures not included."""
+
+    catalog: str
+    counts: Counts = field(default_factory=Counts)
+    notes: list[str] = field(default_factory=list)
+    jobs: int = 0
+    already: int = 0
+    held: int = 0
+    to_make: int = 0
+    to_archive: int = 0
+    """Paid for already, still to be brought home."""
+    cost_micro: int = 0
+    by_shot: Counter[str] = field(default_factory=Counter)
+    first_rejects: list[Reject] = field(default_factory=list)
+
+    @property
+    def headline(self) -> str:
+        """One sentence with the numbers that matter."""
+        parts = [f"{self.counts.records} records", f"{self.jobs} images wanted", f"{self.already} are permanent"]
+        parts += [f"{self.held} held"] * bool(self.held)
+        parts += [f"{self.to_archive} paid for and to bring home"] * bool(self.to_archive)
+        parts.append(f"{self.to_make} to make for ${self.cost_micro / 1e6:.2f}")
+        return f"catalog {self.catalog}: {', '.join(parts)}"
+
+    def facts(self) -> dict[str, Any]:
+        """The plan as plain values; dollars instead of micro-dollars."""
+        facts = asdict(self)
+        facts["cost_usd"] = facts.pop("cost_micro") / 1e6
+        return facts
+
+    def add(self, job: ImageJob, state: JobState, price_micro: int) -> None:
+        self.jobs += 1
+        if state is JobState.ARCHIVED:
+            self.already += 1
+        elif state is JobState.HELD:
+            self.held += 1
+        elif state is JobState.GENERATED:
+            self.to_archive += 1
+        else:
+            self.to_make += 1
+            self.by_shot[job.shot] += 1
+            self.cost_micro += price_micro
+
+
+def catalog_options(options: RunOptions) -> CatalogOptions:
+    """The part of the run's options that says how to read the catalog."""
+    try:
+        return CatalogOptions(
+            format=options.format, name=options.name, mapping=dict(options.mapping), variants_by=options.variants_by
+        )
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(Code.CATALOG_INVALID, f"how to read {options.catalog}: {reasons}") from None
+
+
+class Planner:
+    """Reads the catalog and the shot list that the options and settings name.
+
+    Raises:
+        ConfigError: the catalog or the shot list cannot be used, or a model has no price. Nothing was changed.
+    """
+
+    def __init__(self, settings: Settings, options: RunOptions) -> None:
+        self._settings = settings
+        self._options = options
+        listed = load_shot_list(settings.shots)
+        chosen = listed.select(options.shots) if options.shots else listed
+        sends_photos = settings.apiyi_format == "gemini"
+        self.shots: ShotList = chosen if sends_photos else chosen.without_photos()
+        self.notes: list[str] = []
+        if self.shots.hash != chosen.hash:
+            self.notes.append("product photos are not sent: the images format cannot; see PACKSHOT_APIYI_FORMAT")
+        self._prices = {model: settings.price_micro(model) for model in map(self._model, self.shots.shots)}
+        self.reader: CatalogReader = open_catalog(options.catalog, catalog_options(options))
+        self._photos = ReferenceStore(settings.home, DownloadPolicy.from_settings(settings), settings.max_pixels)
+
+    def plan(self, lookup: Lookup, store: Store | None = None) -> Plan:
+        """Go through the catalog in batches and constant memory; each batch goes to ``store``, where one is given.
+
+        Raises:
+            ConfigError: ``products`` names something the catalog does not have.
+        """
+        plan = Plan(self.reader.name)
+        unseen = set(self._options.products)
+        products: list[Product] = []
+        rejects: list[Reject] = []
+        with ThreadPoolExecutor(PHOTO_READERS) as pool:
+            for item in self.reader:
+                if isinstance(item, Reject):
+                    rejects.append(item)
+                elif not self._options.products or {item.product_key, item.sku} & set(self._options.products):
+                    unseen -= {item.product_key, item.sku or ""}
+                    products.append(item)
+                if len(products) + len(rejects) >= BATCH:
+                    self._batch(plan, products, rejects, pool, lookup, store)
+                    if self._limit_reached(plan):
+                        break
+            self._batch(plan, products, rejects, pool, lookup, store)
+        if unseen and not self._limit_reached(plan):
+            raise ConfigError(
+                Code.CATALOG_INVALID, f"the catalog has no product with the key or SKU {', '.join(sorted(unseen))}"
+            )
+        plan.counts = self.reader.counts
+        plan.notes += [*self.notes, *self.reader.notes]
+        if self._limit_reached(plan):
+            plan.notes.append(f"planning ended at the limit of {self._options.limit} new images")
+        return plan
+
+    def _batch(
+        self,
+        plan: Plan,
+        products: list[Product],
+        rejects: list[Reject],
+        pool: ThreadPoolExecutor,
+        lookup: Lookup,
+        store: Store | None,
+    ) -> None:
+        """Plan the products collected so far, and empty both lists."""
+        photos = pool.map(self._read_photos, products)
+        planned = [
+            (product, self._jobs(product, read, rejects)) for product, read in zip(products, photos, strict=True)
+        ]
+        known = lookup([job.key for _, jobs in planned for job in jobs])
+        kept: list[PlannedProduct] = []
+        for product, jobs in planned:
+            if self._limit_reached(plan):
+                break
+            within: list[ImageJob] = []
+            for job in jobs:
+                if self._limit_reached(plan):
+                    break
+                new = JobState.HELD if job.missing_references else JobState.PLANNED
+                plan.add(job, known.get(job.key, new), self._prices[job.model])
+                within.append(job)
+            kept.append((product, within))
+        if store:
+            store(kept, rejects)
+        plan.first_rejects += rejects[: 100 - len(plan.first_rejects)]
+        products.clear()
+        rejects.clear()
+
+    def _jobs(self, product: Product, photos: Photos, rejects: list[Reject]) -> list[ImageJob]:
+        jobs: list[ImageJob] = []
+        for shot in self.shots.shots:
+            try:
+                jobs += jobs_for(product, shot, *photos, self._settings.model, self.shots.hash)
+            except PackshotError as error:
+                rejects.append(
+                    Reject(product.source, product.record, product.line, product.name, error.code, error.message)
+                )
+        return jobs
+
+    def _read_photos(self, product: Product) -> Photos:
+        """The photos that any shot of this product sends: those read, and those that could not be."""
+        wanted = dict.fromkeys(
+            photo for shot in self.shots.shots if shot.applies_to(product) for photo in shot.photos_of(product)
+        )
+        read: list[Reference] = []
+        missing: list[str] = []
+        for photo in wanted:
+            try:
+                read.append(self._photos.get(photo, self._options.folder))
+            except PackshotError:
+                missing.append(photo)
+        return read, missing
+
+    def _model(self, shot: Shot) -> str:
+        return shot.model or self._settings.model
+
+    def _limit_reached(self, plan: Plan) -> bool:
+        return bool(self._options.limit) and plan.to_make >= self._options.limit

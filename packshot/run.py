@@ -1,0 +1,113 @@
+"""A run from its first check to its report. Used by the flow; knows nothing of Prefect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import Engine
+
+from packshot.db.engine import check_revision, current_revision, open_engine, upgrade
+from packshot.db.ledger import Ledger, register_store
+from packshot.db.queries import job_states
+from packshot.db.runs import Runs
+from packshot.db.types import RunState
+from packshot.errors import Code, PackshotError
+from packshot.options import RunOptions
+from packshot.plan import Plan, Planner
+from packshot.policy import after_call
+from packshot.report import Report, make_report
+from packshot.settings import Settings
+from packshot.storage import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A run whose jobs stand in the database: ``size`` of them to see to, at the positions 0 to size - 1."""
+
+    run_id: int
+    size: int
+    plan: Plan
+
+
+def ready_engine(settings: Settings) -> Engine:
+    """The database, with its tables in place. An empty one gets them; an outdated one is left to a person.
+
+    Raises:
+        ConfigError: it cannot be reached, or is at another revision.
+    """
+    engine = open_engine(settings.db_url)
+    try:
+        check_revision(engine)
+    except PackshotError as error:
+        if error.code is not Code.DATABASE_OUTDATED or current_revision(engine) is not None:
+            raise
+        upgrade(engine)
+    return engine
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    return Ledger(ready_engine(settings), lease=settings.lease)
+
+
+def preflight(settings: Settings, options: RunOptions) -> Planner:
+    """Everything that can be known to be wrong before a run begins: one clear error, and nothing was touched.
+
+    Raises:
+        ConfigError, ArchiveError: key, storage, bucket, shot list or catalog cannot be used.
+    """
+    settings.require_key()
+    planner = Planner(settings, options)
+    ObjectStore(settings).check_bucket()
+    return planner
+
+
+def plan_only(settings: Settings, options: RunOptions) -> Plan:
+    """What a run would make and cost. Reads only; needs neither key nor bucket."""
+    engine = ready_engine(settings)
+    return Planner(settings, options).plan(lambda keys: job_states(engine, keys))
+
+
+def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) -> StartedRun:
+    """Check everything, settle what dead processes left, and write the plan into the database."""
+    planner = preflight(settings, options)
+    ledger = open_ledger(settings)
+    runs = Runs(ledger)
+    ledger.recover(lambda error, past: after_call(error, past, settings))
+    runs.close_dead()
+    limit = Decimal(str(options.max_cost_usd)) or settings.max_cost_usd
+    run_id = runs.open(
+        catalog=planner.reader.name,
+        source=options.catalog,
+        parameters=options.model_dump(mode="json"),
+        flow_run_id=flow_run_id,
+        max_cost_micro=None if limit is None else int(limit * 1_000_000),
+    )
+    try:
+        store = ObjectStore(settings)
+        with ledger.write() as session:
+            register_store(session, store.bucket, settings.s3_endpoint_url, store.public_base_url)
+        plan = planner.plan(
+            lambda keys: job_states(ledger.engine, keys),
+            lambda planned, rejects: runs.enroll(run_id, planned, rejects),
+        )
+        runs.set_counts(run_id, plan.counts)
+    except BaseException as error:
+        code = error.code if isinstance(error, PackshotError) else Code.UNEXPECTED
+        runs.finish(run_id, RunState.CRASHED, code, f"planning failed: {error}")
+        raise
+    return StartedRun(run_id, runs.size(run_id), plan)
+
+
+def finish_run(
+    settings: Settings, run_id: int, stop: tuple[Code, str] | None = None, notes: list[str] | None = None
+) -> Report:
+    """Write down what became of every job. ``stop``: why the run ended early."""
+    runs = Runs(open_ledger(settings))
+    run = runs.finish(run_id, RunState.STOPPED, *stop) if stop else runs.finish(run_id, RunState.COMPLETED)
+    return make_report(open_engine(settings.db_url), run, notes or [])
+
+
+def crash_run(settings: Settings, run_id: int, reason: str) -> None:
+    """Note that the run ended without knowing how its jobs stand; the next run sorts them out."""
+    Runs(open_ledger(settings)).finish(run_id, RunState.CRASHED, Code.INTERRUPTED, reason)

@@ -1,0 +1,1 @@
+"""Try and test everything without a key: an APIYI emulator and an embedded S3 server."""

@@ -1,0 +1,112 @@
+"""Product x shot x variant -> image jobs, each with the key that keeps it from being bought twice. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from packshot.catalog.model import Product
+from packshot.errors import Code, PackshotError
+from packshot.shots.model import ImageJob, Reference
+from packshot.shots.prompt import render_prompt
+from packshot.shots.shot_list import Shot
+
+KEY_VERSION = 1
+"""Part of every key. Raising it makes every picture of every catalog a new one, to be bought again."""
+
+
+def jobs_for(
+    product: Product,
+    shot: Shot,
+    references: Sequence[Reference],
+    missing: Sequence[str],
+    default_model: str,
+    shot_list_hash: str,
+) -> list[ImageJob]:
+    """The pictures this shot asks for of this product: one job a variant, none when the shot is not for the product.
+
+    ``references`` and ``missing`` say how reading the product's photos went; together they name at least those of
+    ``shot.photos_of(product)`` (as ``Reference.source``, or by name), and may hold more.
+
+    Raises:
+        PackshotError: UNRENDERABLE, or PHOTO_NEEDED: the shot needs a photo and there is none to send.
+        ValueError: a photo the shot asks for is in neither list, a mistake of the caller.
+    """
+    if not shot.applies_to(product):
+        return []
+    wanted = shot.photos_of(product)
+    if shot.needs_reference and not wanted:
+        why = "the product has none" if shot.references else "this wire format sends none"
+        raise PackshotError(Code.PHOTO_NEEDED, f"product {product.name!r}, shot {shot.name!r} needs a photo, but {why}")
+    read = {reference.source: reference for reference in references}
+    unread = tuple(photo for photo in wanted if photo not in read)
+    if not set(unread) <= set(missing):
+        raise ValueError(f"photos neither read nor reported missing: {sorted(set(unread) - set(missing))}")
+    hashes = [read[photo].sha256 if photo in read else f"missing:{photo}" for photo in wanted]
+    model = shot.model or default_model
+
+    def job(variant: int) -> ImageJob:
+        prompt = render_prompt(
+            product,
+            shot=shot.name,
+            template=shot.prompt,
+            variant=variant,
+            aspect_ratio=shot.aspect_ratio,
+            reference_count=len(wanted),
+        )
+        key = job_key(
+            catalog=product.catalog,
+            product_key=product.product_key,
+            variant_key=product.variant_key,
+            shot=shot.name,
+            variant=variant,
+            model=model,
+            prompt=prompt,
+            image_size=shot.image_size,
+            aspect_ratio=shot.aspect_ratio,
+            reference_hashes=hashes,
+        )
+        return ImageJob(
+            key=key,
+            catalog=product.catalog,
+            product_key=product.product_key,
+            variant_key=product.variant_key,
+            shot=shot.name,
+            variant=variant,
+            model=model,
+            prompt=prompt,
+            aspect_ratio=shot.aspect_ratio,
+            image_size=shot.image_size,
+            references=tuple(read[photo] for photo in wanted if photo in read),
+            shot_list_hash=shot_list_hash,
+            missing_references=unread,
+        )
+
+    return [job(variant) for variant in range(1, shot.variants + 1)]
+
+
+def job_key(
+    *,
+    catalog: str,
+    product_key: str,
+    variant_key: str,
+    shot: str,
+    variant: int,
+    model: str,
+    prompt: str,
+    image_size: str,
+    aspect_ratio: str,
+    reference_hashes: Sequence[str],
+) -> str:
+    """SHA-256 (hex) over everything that decides the picture and nothing else.
+
+    The shot list's hash is left out on purpose: a changed comment or another shot must not buy this picture again.
+    """
+    decides = [
+        KEY_VERSION, catalog, product_key, variant_key, shot, variant, model, prompt, image_size, aspect_ratio,
+        list(reference_hashes),
+    ]  # fmt: skip
+    # As JSON no two lists read the same. Half surrogate pairs stay themselves too, which \u escapes would merge.
+    text = json.dumps(decides, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

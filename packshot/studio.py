@@ -1,0 +1,205 @@
+"""One image's way: claim, call, archive. The thin place where everything that costs money or bandwidth happens."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
+from packshot.archive import Archived, Destination, archive_image
+from packshot.db.ledger import Claim, Ledger, Received, Stored
+from packshot.db.runs import Runs
+from packshot.db.tables import ImageJob, Product
+from packshot.db.types import JobState
+from packshot.download import DownloadPolicy
+from packshot.errors import ArchiveError, Code, PackshotError, ProviderError
+from packshot.policy import Decision, Verdict, after_archive, after_call
+from packshot.run import open_ledger
+from packshot.settings import Settings
+from packshot.storage import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far a job came this time. ``retry_in``: seconds until it should be taken up again in this run."""
+
+    job_id: int
+    state: JobState
+    code: Code | None = None
+    message: str = ""
+    url: str = ""
+    retry_in: float | None = None
+
+
+class Studio:
+    """What it takes to make images in this process: one ledger, client and store, and ``concurrency`` calls at once.
+
+    A call slot is held for the call alone, never while an image is downloaded, stored or written down. Shared by all
+    threads of a run.
+    """
+
+    def __init__(self, settings: Settings, run_id: int, concurrency: int) -> None:
+        self.settings = settings
+        self.run_id = run_id
+        self.ledger: Ledger = open_ledger(settings)
+        self.runs = Runs(self.ledger)
+        self.store = ObjectStore(settings)
+        self.client = ApiyiClient(settings)
+        self.policy = DownloadPolicy.from_settings(settings)
+        self.stop_reason: tuple[Code, str] | None = None
+        self._slots = threading.BoundedSemaphore(concurrency)
+        self._counter = threading.Lock()
+        self._in_flight = 0
+        self._jitter: Callable[[], float] = random.Random().random  # noqa: S311  (spreads retries, keeps no secret)
+        settings.spool.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def stopped(self) -> bool:
+        """True once something made the rest of the run hopeless: no new call goes out."""
+        return self.stop_reason is not None
+
+    def make(self, job_id: int) -> Outcome:
+        """Bring one job as far as it goes. Safe to call at any moment, again and from anywhere."""
+        state = self.ledger.state(job_id)
+        if state is JobState.GENERATED:
+            claim = self.ledger.claim(job_id)
+            return self._archive(claim) if claim else Outcome(job_id, state)
+        with self._call_slot():
+            if self.stopped:
+                return Outcome(job_id, state)
+            claim = self.ledger.claim(job_id)
+            if claim is None:
+                return Outcome(job_id, self.ledger.state(job_id))
+            called = self._call(claim)
+        settled = self._settle(claim, *called)
+        return settled if isinstance(settled, Outcome) else self._archive(settled)
+
+    # --- the paid part ----------------------------------------------------------------------------------------
+    def _call(self, claim: Claim) -> tuple[int | None, Answer | PackshotError]:
+        """Commit the attempt, then make the call. Returns (attempt id, what came of it)."""
+        job = claim.job
+        try:
+            request = _request(job)
+            price = self.settings.price_micro(job.model)
+            attempt = self.ledger.begin(claim, self.run_id, price, self.settings.apiyi_format, self._in_flight)
+        except PackshotError as error:
+            return None, error
+        try:
+            return attempt, self.client.generate(request, self.settings.spool, f"attempt-{attempt}")
+        except PackshotError as error:
+            return attempt, error
+        except Exception as error:  # noqa: BLE001  (whatever it was, the call may have been billed: it must be settled)
+            return attempt, ProviderError(Code.UNEXPECTED, f"{type(error).__name__} in the client")
+
+    def _settle(self, claim: Claim, attempt: int | None, result: Answer | PackshotError) -> Claim | Outcome:
+        if attempt is None:
+            assert isinstance(result, PackshotError)
+            return self._stop(claim.job_id, result)
+        if isinstance(result, Answer):
+            return self.ledger.received(claim, attempt, _received(result))
+        decision = self.ledger.not_received(
+            claim, attempt, result, lambda past: after_call(result, past, self.settings, self._jitter())
+        )
+        return self._outcome(claim.job_id, result, decision)
+
+    # --- the free part ----------------------------------------------------------------------------------------
+    def _archive(self, claim: Claim) -> Outcome:
+        """Bring the image that was paid for to the store; the spool is emptied only after the ledger knows."""
+        job, product, generation = claim.job, claim.product, claim.generation
+        assert generation is not None
+        ordered = pixels(job.aspect_ratio, job.image_size)
+        try:
+            archived = archive_image(
+                generation.url or Path(generation.spool_path or ""),
+                ordered,
+                Destination(product.catalog, _name(product), job.shot),
+                {"job": job.key, "shot": job.shot, "product": _name(product), "model": job.model},
+                store=self.store,
+                policy=self.policy,
+                max_pixels=self.settings.max_pixels,
+                spool=self.settings.spool,
+                expires_at=generation.expires_at,
+            )
+        except Exception as error:  # noqa: BLE001  (the claim must be given back, whatever happened)
+            problem = (
+                error
+                if isinstance(error, PackshotError)
+                else ArchiveError(Code.ARCHIVE_FAILED, f"{type(error).__name__}: {error}")
+            )
+            decision = self.ledger.not_archived(
+                claim, problem, lambda tries: after_archive(problem, tries, self.settings, self._jitter())
+            )
+            return self._outcome(claim.job_id, problem, decision)
+        wrong_size = not archived.size_ok and self.settings.on_wrong_size == "hold"
+        message = (
+            "" if archived.size_ok else f"ordered {ordered[0]}x{ordered[1]}, got {archived.width}x{archived.height}"
+        )
+        self.ledger.archived(
+            claim, _stored(archived), hold_for=Code.WRONG_SIZE if wrong_size else None, message=message
+        )
+        for path in filter(None, (generation.spool_path, generation.body_path)):
+            Path(path).unlink(missing_ok=True)
+        url = self.store.public_url(archived.key)
+        if wrong_size:
+            return Outcome(claim.job_id, JobState.HELD, Code.WRONG_SIZE, message, url)
+        return Outcome(claim.job_id, JobState.ARCHIVED, message=message, url=url)
+
+    # --- the parts --------------------------------------------------------------------------------------------
+    def _outcome(self, job_id: int, error: PackshotError, decision: Decision) -> Outcome:
+        if decision.verdict is Verdict.STOP:
+            return self._stop(job_id, error)
+        retry_in = decision.delay if decision.verdict is Verdict.RETRY else None
+        return Outcome(job_id, self.ledger.state(job_id), error.code, error.message, retry_in=retry_in)
+
+    def _stop(self, job_id: int, error: PackshotError) -> Outcome:
+        self.stop_reason = self.stop_reason or (error.code, error.message)
+        return Outcome(job_id, self.ledger.state(job_id), error.code, error.message)
+
+    @contextmanager
+    def _call_slot(self) -> Iterator[None]:
+        with self._slots:
+            with self._counter:
+                self._in_flight += 1
+            try:
+                yield
+            finally:
+                with self._counter:
+                    self._in_flight -= 1
+
+
+def _request(job: ImageJob) -> ImageRequest:
+    photos = tuple((Path(photo["path"]), photo["mime"]) for photo in job.reference_photos)
+    return ImageRequest(job.prompt, job.model, job.aspect_ratio, job.image_size, photos)
+
+
+def _received(answer: Answer) -> Received:
+    return Received(
+        url=answer.url,
+        expires_at=answer.expires_at,
+        spool_path=str(answer.path) if answer.path else None,
+        body_path=str(answer.body_path),
+        http_status=answer.http_status,
+        request_ids=answer.request_ids,
+        seconds=answer.seconds,
+    )
+
+
+def _stored(archived: Archived) -> Stored:
+    return Stored(
+        bucket=archived.bucket,
+        key=archived.key,
+        sha256=archived.sha256,
+        bytes=archived.bytes,
+        mime=archived.mime,
+        width=archived.width,
+        height=archived.height,
+        size_as_ordered=archived.size_ok,
+    )
+
+
+def _name(product: Product) -> str:
+    return f"{product.product_key}/{product.variant_key}" if product.variant_key else product.product_key

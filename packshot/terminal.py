@@ -1,0 +1,96 @@
+"""What the command line shows: tables, JSON, progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from packshot.db.ledger import Ledger
+from packshot.db.runs import Runs
+from packshot.db.tables import Run
+from packshot.db.types import RunState
+from packshot.worker import this_worker
+
+out = Console()
+err = Console(stderr=True)
+
+PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+def print_json(value: Any) -> None:
+    """Exactly one JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], as_json: bool, empty: str) -> None:
+    """The rows as JSON, whole, or as a table of ``columns`` (key -> heading)."""
+    if as_json:
+        print_json(list(rows))
+        return
+    if not rows:
+        out.print(empty)
+        return
+    table = Table(*columns.values())
+    for row in rows:
+        table.add_row(*(_cell(row.get(key)) for key in columns))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+    return text.replace("[", "\\[")  # catalog text is no markup
+
+
+@contextmanager
+def live_progress(engine: Engine) -> Iterator[None]:
+    """While the block runs, show on standard error how this process's run stands; the database knows."""
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(engine, ended), name="progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join(5)
+
+
+def _watch(engine: Engine, ended: threading.Event) -> None:
+    runs = Runs(Ledger(engine))
+    if not err.is_terminal:
+        last = ""
+        while not ended.wait(PLAIN_EVERY):
+            line = _standing(engine, runs)[2]
+            if line != last:
+                err.print(line)
+                last = line
+        return
+    columns = (TextColumn("images"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("planning", total=None)
+        while not ended.wait(0.5):
+            total, done, line = _standing(engine, runs)
+            bar.update(task, total=total or None, completed=done, description=line)
+
+
+def _standing(engine: Engine, runs: Runs) -> tuple[int, int, str]:
+    """(jobs to see to, those that have ended, a line of text)."""
+    mine = select(Run).where(Run.worker == this_worker(), Run.state == RunState.RUNNING).order_by(col(Run.id).desc())
+    with Session(engine) as session:
+        run = session.exec(mine).first()
+    if run is None or run.id is None:
+        return 0, 0, "planning"
+    states = runs.progress(run.id)
+    total = sum(states.values())
+    done = sum(states.get(state, 0) for state in ("archived", "failed", "held"))
+    parts = [f"{number} {state}" for state, number in sorted(states.items())]
+    return total, done, f"{done} of {total} done ({', '.join(parts)}), ${run.spent_micro / 1e6:.2f}"

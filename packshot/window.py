@@ -1,0 +1,83 @@
+"""Keeps a pool busy: a bounded number of tasks submitted at once, and retries put back until they are due.
+
+A retry that waits holds no thread, and 100,000 images never become 100,000 futures.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, Protocol, TypeVar
+
+
+class Future(Protocol):
+    """What the futures of the standard library and of Prefect have in common."""
+
+    def add_done_callback(self, fn: Callable[[Any], None], /) -> None: ...
+
+
+F = TypeVar("F", bound=Future)
+
+
+class Window(Generic[F]):
+    """Submits items and yields (item, finished future), at most ``size`` of them unfinished at any time.
+
+    :meth:`put` adds an item, at the start and while iterating. Once ``stopped`` says so nothing new is submitted:
+    what is in the air comes home, the rest is left as it is.
+    """
+
+    def __init__(
+        self,
+        submit: Callable[[int], F],
+        size: int,
+        stopped: Callable[[], bool] = lambda: False,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._submit = submit
+        self._size = size
+        self._stopped = stopped
+        self._now = now
+        self._ready: deque[int] = deque()
+        self._waiting: list[tuple[float, int]] = []
+        self._live = 0
+        self._done: SimpleQueue[tuple[int, F]] = SimpleQueue()
+
+    def put(self, item: int, delay: float = 0.0) -> None:
+        """Submit the item, not before ``delay`` seconds from now; without a delay in the order of putting."""
+        if delay > 0:
+            heapq.heappush(self._waiting, (self._now() + delay, item))
+        else:
+            self._ready.append(item)
+
+    def run(self) -> Iterator[tuple[int, F]]:
+        """Work through what was put in, and what is put back meanwhile, until nothing is left."""
+        while True:
+            self._fill()
+            if not self._live and (self._stopped() or not (self._waiting or self._ready)):
+                return
+            room = self._live < self._size and bool(self._waiting) and not self._stopped()
+            timeout = max(0.0, self._waiting[0][0] - self._now()) if room else None
+            try:
+                item, future = self._done.get(timeout=timeout)
+            except Empty:  # a retry is due
+                continue
+            self._live -= 1
+            yield item, future
+
+    def _fill(self) -> None:
+        while self._live < self._size and not self._stopped():
+            if self._waiting and self._waiting[0][0] <= self._now():
+                item = heapq.heappop(self._waiting)[1]
+            elif self._ready:
+                item = self._ready.popleft()
+            else:
+                return
+            self._live += 1
+            self._submit(item).add_done_callback(partial(self._finished, item))
+
+    def _finished(self, item: int, future: F) -> None:
+        self._done.put((item, future))
