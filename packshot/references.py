@@ -106,7 +106,7 @@ class ReferenceStore:
         except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, a loop of links
             raise _unavailable("is not a usable path") from None
         if not inside:
-            raise _unavailable(f"lies outside the catalog's folder {catalog_folder}")
+            raise _unavailable(f"lies outside {catalog_folder}; allowed: a path below it, without '..'")
         if not regular:
             raise _unavailable(f"is not a file in {catalog_folder}")
         try:

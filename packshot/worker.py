@@ -27,15 +27,25 @@ def this_worker() -> str:
     return f"{MACHINE}:{os.getpid()}:{_TOKEN}"
 
 
+def new_claim(worker: str) -> str:
+    """A name for one claim of this worker: two claims of the same job never have the same one."""
+    return f"{worker}:{secrets.token_hex(6)}"
+
+
 def is_dead(worker: str | None) -> bool:
-    """True only when that process certainly ended: it ran on this machine and is not there any more.
+    """True only when that process (of a worker or of a claim) certainly ended: it ran here and is not there any more.
 
     Anything else (another machine, another container, an unknown system) is decided by the claim's lease.
     """
-    machine, _, rest = (worker or "").partition(":")
-    pid, _, token = rest.partition(":")
+    machine, pid, token, *_ = [*(worker or "").split(":"), "", ""]
     if not MACHINE or machine != MACHINE or not pid.isdigit():
         return False
     if int(pid) == os.getpid():
         return token != _TOKEN
-    return not Path("/proc", pid).exists()
+    try:
+        os.kill(int(pid), 0)  # asks only; /proc may hide the processes of other users
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False

@@ -1,6 +1,6 @@
 """Make one image: call, download, store, record."""
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
@@ -16,11 +16,8 @@ def make_image(job_id: int, label: str, studio: Studio) -> State[Outcome]:
     Retries are not Prefect's: it would hold a thread through the wait. The outcome says when to come back.
     """
     outcome = studio.make(job_id)
-    log = get_run_logger()
     if outcome.state is JobState.ARCHIVED:
-        log.info("%s -> %s", label, outcome.url)
         return Completed(message=outcome.url, data=outcome)
-    log.warning("%s is %s: %s %s", label, outcome.state, outcome.code or "", outcome.message)
     if outcome.retry_in is not None:
         message = f"{outcome.code}: again in {outcome.retry_in:.0f} s"
         return Completed(name="WillRetry", message=message, data=outcome)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -220,6 +222,22 @@ def test_a_name_is_judged_by_its_address(web: Web, tmp_path: Path) -> None:
     assert web.seen[0][1]["host"] == f"localhost:{web.server.server_port}"
 
 
+def test_the_address_that_was_checked_is_the_one_that_is_called(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server may answer the check with one address and the connection with another."""
+    web.pages["/a.png"] = page(picture())
+    real, answers = socket.getaddrinfo, ["127.0.0.1", "169.254.169.254"]
+
+    def resolve(host: str, *rest: Any, **more: Any) -> Any:
+        return real(answers.pop(0) if host == "rebind.example" else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    download(web.url("/a.png", "rebind.example"), tmp_path / "dest", OPEN)
+    assert answers == ["169.254.169.254"]
+    assert web.seen[0][1]["host"] == f"rebind.example:{web.server.server_port}"
+
+
 def test_fake_ip_dns_is_named(tmp_path: Path) -> None:
     error = fails("http://198.18.0.7/a.png", tmp_path)
     assert error.code is Code.DOWNLOAD_REFUSED
@@ -282,13 +300,13 @@ def test_revalidate(web: Web, tmp_path: Path) -> None:
 
 
 def test_policy_from_settings() -> None:
-    settings = Settings(_env_file=None, download_hosts=".A.example,b", download_cidrs="127.0.0.0/8")  # type: ignore[arg-type]
+    settings = Settings(_env_file=None, download_hosts=".A.example,b", download_cidrs="127.0.0.0/8")
     policy = DownloadPolicy.from_settings(settings)
     assert policy.hosts == (".a.example", "b")
     assert policy.cidrs == (LOOPBACK,)
     for wrong in ("127.0.0.1/8", "nonsense"):
         with pytest.raises(ConfigError, match="PACKSHOT_DOWNLOAD_CIDRS"):
-            DownloadPolicy.from_settings(Settings(_env_file=None, download_cidrs=wrong))  # type: ignore[arg-type]
+            DownloadPolicy.from_settings(Settings(_env_file=None, download_cidrs=wrong))
 
 
 def test_shown_hides_what_signs() -> None:

@@ -34,7 +34,7 @@ def put(store: ObjectStore, folder: Path, name: str = "a.png", body: bytes | Non
 
 
 def changed(settings: Settings, **values: object) -> Settings:
-    return Settings(_env_file=None, **(settings.model_dump(exclude_unset=True) | values))  # type: ignore[arg-type]
+    return Settings(_env_file=None, **(settings.model_dump(exclude_unset=True) | values))
 
 
 # --- keys -------------------------------------------------------------------------------------------------------
@@ -135,15 +135,17 @@ def test_body_that_does_not_fit_its_hash(store_settings: Settings, tmp_path: Pat
         md5 = hashes(b"other")[1]
     else:
         sha256 = hashes(b"other")[0]
-    call = (f"{store.prefix}/x.png", path, "image/png", sha256, md5, {})
+    key = f"{store.prefix}/x.png"
     if wrong == "sha256" and profile == "generic":
-        store.put_image(*call)  # nothing can notice: the hash travels as metadata only
+        store.put_image(
+            key, path, "image/png", sha256, md5, {}
+        )  # nothing can notice: the hash travels as metadata only
         return
     with pytest.raises(ArchiveError) as caught:
-        store.put_image(*call)
+        store.put_image(key, path, "image/png", sha256, md5, {})
     assert caught.value.code is Code.S3_INTEGRITY
     assert caught.value.details["http_status"] == 400
-    assert store.head(f"{store.prefix}/x.png") is None
+    assert store.head(key) is None
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------

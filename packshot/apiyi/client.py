@@ -18,7 +18,7 @@ from requests.auth import AuthBase
 from packshot import __version__
 from packshot.apiyi.body import CutJson, NotJson, read_body, write_decoded
 from packshot.apiyi.classify import classify, request_ids
-from packshot.apiyi.exchange import Exchange, post
+from packshot.apiyi.exchange import Exchange, post, root_cause
 from packshot.apiyi.expiry import url_expiry
 from packshot.apiyi.line import Limits, new_session
 from packshot.apiyi.model import Answer, ImageRequest
@@ -135,9 +135,8 @@ class ApiyiClient:
         """The answer a finished exchange holds. A whole body counts even if the line broke after it."""
         if done.status is None:
             return self._failure(done.fault or Code.CONNECTION_LOST, f"no answer: {done.reason}", done)
-        if not 200 <= done.status < 300:
-            hidden = {name: self._scrub(value) for name, value in done.headers.items()}
-            return self._complete(classify(done.status, self._scrub(done.error_text), hidden), done)
+        if not done.ok:
+            return self._classified(done)
         if done.fault is Code.ANSWER_NOT_SAVED:
             return self._failure(
                 done.fault, f"the answer was paid for and could not be written to {body_path}: {done.reason}", done
@@ -211,7 +210,7 @@ class ApiyiClient:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            done.reason = type(error).__name__
+            done.reason = root_cause(error)
             code = Code.TIMEOUT if isinstance(error, requests.ReadTimeout) else Code.CONNECT_FAILED
             return self._failure(code, f"{self._settings.base_url} does not answer: {done.reason}", done)
         finally:
@@ -219,7 +218,8 @@ class ApiyiClient:
             self._local.last_used = time.monotonic()
         done.status, done.headers = response.status_code, dict(response.headers)
         if done.status != 200:
-            return self._complete(classify(done.status, self._scrub(response.text), done.headers), done)
+            done.error_text = response.text
+            return self._classified(done)
         try:
             return sorted(str(model["id"]) for model in response.json()["data"])
         except (ValueError, LookupError, TypeError):
@@ -235,6 +235,11 @@ class ApiyiClient:
         elif time.monotonic() - self._local.last_used > _MOST_IDLE:
             session.close()
         return session
+
+    def _classified(self, done: Exchange) -> ProviderError:
+        assert done.status is not None
+        hidden = {name: self._scrub(value) for name, value in done.headers.items()}
+        return self._complete(classify(done.status, self._scrub(done.error_text), hidden), done)
 
     def _failure(self, code: Code, message: str, done: Exchange, body: str = "") -> ProviderError:
         key = self._key.get_secret_value()

@@ -52,6 +52,11 @@ class Exchange:
     reason: str = ""
     stalled: bool = False
 
+    @property
+    def ok(self) -> bool:
+        """Was the call accepted? Then it is billed, whatever came of its answer."""
+        return self.status is not None and 200 <= self.status < 300
+
 
 def post(
     session: requests.Session, url: str, payload: bytes, auth: AuthBase, connect: float, limits: Limits, spool: BinaryIO
@@ -81,7 +86,7 @@ def post(
                 allow_redirects=False,
             )
             done.status, done.headers = response.status_code, dict(response.headers)
-            if 200 <= response.status_code < 300:
+            if done.ok:
                 _read_image(response, watch, spool)
             else:
                 done.error_text = _read_error(response, watch)
@@ -90,10 +95,15 @@ def post(
         except _TooLong:
             done.fault, done.reason = Code.ANSWER_CUT, f"the answer is longer than {_MOST_BYTES} bytes"
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            done.fault, done.reason = _fault(watch, error), _root(error)
+            done.fault, done.reason = _fault(watch, error), root_cause(error)
         finally:
             if response is not None:
                 response.close()
+        if done.ok and done.fault is not Code.ANSWER_NOT_SAVED:
+            try:
+                os.fsync(spool.fileno())
+            except OSError as error:
+                done.fault, done.reason = Code.ANSWER_NOT_SAVED, error.strerror or type(error).__name__
         done.seconds = watch.seconds
     done.stalled = watch.verdict is Verdict.STALLED
     if watch.verdict and not done.fault:  # cut, which looks like an ordinary end when HTTP gives the body no length
@@ -121,13 +131,7 @@ def _read_image(response: requests.Response, watch: Watch, spool: BinaryIO) -> N
         except OSError as error:
             raise _NotSaved(error.strerror) from None
 
-    try:
-        _read(response, watch, save, _MOST_BYTES)
-    finally:
-        try:
-            os.fsync(spool.fileno())
-        except OSError as error:
-            raise _NotSaved(error.strerror) from None
+    _read(response, watch, save, _MOST_BYTES)
 
 
 def _read_error(response: requests.Response, watch: Watch) -> str:
@@ -190,7 +194,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _root(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """What went wrong in the end: "Connection refused", rather than three layers around it."""
     for e in reversed(_chain(error)):
         if isinstance(e, OSError) and e.strerror:

@@ -23,6 +23,7 @@ _PROHIBITED = {
     "PROHIBITED_CONTENT", "IMAGE_PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "IMAGE_RECITATION",
 }  # fmt: skip
 _URL = re.compile(r"https?://[^\s\x00-\x1f\x7f\ud800-\udfff]+", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:", re.IGNORECASE)
 _URL_IN_TEXT = re.compile(r"https?://[^\s\"'<>()\[\]\\`\x00-\x1f\x7f\ud800-\udfff]+(?<![.,;:!?])")
 _IMAGE_NAME = re.compile(r"\.(png|jpe?g|webp)$", re.IGNORECASE)
 # APIYI: the bucket in the host "may change over time", the vendor's domain does not.
@@ -88,10 +89,13 @@ def _last_inline(answer: Any) -> FoundImage | None:
 
 
 def _first_of_data(answer: Any) -> FoundImage | None:
-    images = (
-        _image(item.get(name), None) for item in _dicts(_dict(answer).get("data")) for name in ("url", "b64_json")
-    )
-    return next((image for image in images if image), None)
+    for item in _dicts(_dict(answer).get("data")):
+        url = _image(item.get("url"), None)
+        if url and (url.url or isinstance(url.data, Blob) or _DATA_URL.match(url.data or "")):
+            return url
+        if image := _image(item.get("b64_json"), None):
+            return image
+    return None
 
 
 def _last_url_in_text(answer: Any) -> FoundImage | None:

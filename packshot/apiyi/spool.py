@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -40,10 +41,11 @@ def open_for_answer(path: Path) -> BinaryIO:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names of new files survive a power cut, as their bytes do."""
+    """Make the names of new files survive a power cut, as their bytes do, where the file system can."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with contextlib.suppress(OSError):  # some network file systems cannot; the image is here all the same
+            os.fsync(handle)
     finally:
         os.close(handle)
 

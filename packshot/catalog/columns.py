@@ -19,6 +19,7 @@ _COALESCED = {"product_key", "title", "description", "image_refs"}
 """Targets that may draw on several columns; for the others the first alias present is the only one, because a category
 and a type, or a SKU and an id, are not the same thing said twice."""
 
+_LISTED = 60
 _ATTRIBUTES = {"color", "colour", "size", "material", "pattern", "gender", "age_group"}
 _METAFIELD = re.compile(r".*\(product\.metafields\.[^.()]+\.([^()]+)\)$")
 
@@ -72,8 +73,13 @@ def missing_columns(path: Path, missing: list[str], found: Iterable[str], kind: 
         close = [folded[hit] for hit in get_close_matches(name.casefold(), folded, n=2, cutoff=0.6)]
         hint = f" (did you mean {' or '.join(repr(c) for c in close)}?)" if close else ""
         sentences.append(f"{name!r}{hint}")
-    shown = ", ".join(columns[:60]) + (f" and {len(columns) - 60} more" if len(columns) > 60 else "")
-    return bad_catalog(path, f"has no {kind} {', '.join(sentences)}. Found: {shown}")
+    return bad_catalog(path, f"has no {kind} {', '.join(sentences)}. Found: {listed(columns)}")
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Column names for a message: printable, and not hundreds of them."""
+    names = [one_line(column) for column in columns if column]
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
 def check_mapping(path: Path, options: CatalogOptions, columns: list[str], mapping: Mapping[str, list[str]]) -> None:
@@ -84,7 +90,5 @@ def check_mapping(path: Path, options: CatalogOptions, columns: list[str], mappi
         raise missing_columns(path, missing, columns)
     for target, word in (("product_key", "key"), ("title", "title")):
         if not mapping.get(target):
-            shown = ", ".join(column for column in columns if column)
-            raise bad_catalog(
-                path, f"has no column known to hold the product's {word}: map one to {target!r}. Found: {shown}"
-            )
+            what = f"has no column known to hold the product's {word}: map one to {target!r}"
+            raise bad_catalog(path, f"{what}. Found: {listed(columns)}")

@@ -72,6 +72,6 @@ def _not_a_table(head: bytes) -> str:
         return "is one JSON array: write one object a line instead (`jq -c '.[]' in.json > out.jsonl`)"
     controls = len(head) - len(head.translate(None, bytes(set(range(32)) - set(_ORDINARY_CONTROLS))))
     wide = head.startswith((b"\xff\xfe", b"\xfe\xff")) or head.count(0) * 3 > len(head)
-    if controls >= 8 and controls * 10 > len(head) and not wide:
+    if controls >= 8 and controls * 20 > len(head) and not wide:
         return "is a binary file, not text"
     return ""

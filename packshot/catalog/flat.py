@@ -7,7 +7,7 @@ from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import EVERY_VARIANT
 from packshot.catalog.records import Record
 from packshot.catalog.seen import SeenKeys
-from packshot.catalog.text import attribute_name, plain_text
+from packshot.catalog.text import KEY_MAX, attribute_name, plain_text
 from packshot.errors import Code
 
 VARIANT_JOIN = " / "
@@ -26,6 +26,7 @@ class FlatCatalog:
         self._records = SeenKeys()
         self._products = SeenKeys()
         self._has_variants = has_variants or bool(self._variants_by)
+        self._last = Draft()
 
     def settle(self, record: Record, draft: Draft) -> Product | Reject | None:
         """None means: counted as a continuation."""
@@ -33,7 +34,7 @@ class FlatCatalog:
         key = draft.product_key
         problem = self._builder.key_problem(draft)
         if problem:
-            return self._tally.reject(record, *problem, key[:255])
+            return self._tally.reject(record, *problem, key[:KEY_MAX])
         # What tells the records of one product apart, where the file has no variant keys, is their SKU.
         variant = draft.variant_key or (draft.sku if draft.sku != key else "")
         chosen = self._chosen(draft, variant)
@@ -50,15 +51,28 @@ class FlatCatalog:
             hint = "a further variant, no product of its own (see variants_by), of"
             self._tally.remark(hint, key)
             return None
+        self._inherit(draft)
         problem = self._builder.problem(draft)
         if problem:
             return self._tally.reject(record, *problem, key)
-        if len(chosen) > 255:
-            return self._tally.reject(record, Code.BAD_FIELD, "the variant's values have more than 255 characters", key)
+        if len(chosen) > KEY_MAX:
+            message = f"the variant's values have {len(chosen):,} characters, at most {KEY_MAX} are allowed"
+            return self._tally.reject(record, Code.BAD_FIELD, message, key)
         self._records.add(record.line, *identity)
+        self._last = draft
         if self._has_variants:
             self._products.add(record.line, key, chosen)
         return self._tally.accept(self._builder.product(draft, record, chosen))
+
+    def _inherit(self, draft: Draft) -> None:
+        """Exports that list variants below their product state its texts and photos once: in the first record."""
+        last = self._last
+        if self._variants_by and draft.product_key == last.product_key:
+            draft.title = draft.title or last.title
+            draft.description = draft.description or last.description
+            draft.category = draft.category or last.category
+            draft.brand = draft.brand or last.brand
+            draft.image_refs = draft.image_refs or last.image_refs
 
     def _chosen(self, draft: Draft, variant: str) -> str:
         """The variant key of the Product this record belongs to, by the user's choice of variants."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NoReturn
 
-from packshot.catalog.columns import find_columns, missing_columns
+from packshot.catalog.columns import find_columns, listed, missing_columns
 from packshot.catalog.draft import Builder, Draft
 from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.flat import FlatCatalog
@@ -15,7 +15,7 @@ from packshot.catalog.images import split_refs
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import ATTRIBUTE_PREFIX, TEXT_TARGETS, CatalogOptions
 from packshot.catalog.records import Record, TextFile, Unreadable, line_records
-from packshot.catalog.text import attribute_name, one_line
+from packshot.catalog.text import attribute_name
 from packshot.errors import Code
 
 NAME = "jsonl"
@@ -47,8 +47,7 @@ def resolve(file: TextFile, options: CatalogOptions) -> dict[str, list[str]]:
         raise missing_columns(file.path, missing, keys, kind=f"key (looked at {objects} objects)")
     for target in ("product_key", "title"):
         if target not in mapping or not mapping[target]:
-            shown = ", ".join(one_line(key) for key in keys)
-            raise bad_catalog(file.path, f"has no key known to hold {target!r}: map one. Found: {shown}")
+            raise bad_catalog(file.path, f"has no key known to hold {target!r}: map one. Found: {listed(keys)}")
     return mapping
 
 
@@ -84,8 +83,9 @@ def _parse(record: Record) -> dict[str, Any] | str:
     try:
         value = json.loads(record.cells[0], parse_constant=_refuse_constant, parse_float=str, parse_int=str)
     except json.JSONDecodeError as error:
-        cut = ", where the line ends: it may be cut off" if error.pos >= len(record.cells[0]) else ""
-        return f"the line is not JSON: {error.msg} at character {error.pos + 1}{cut}"
+        ended = error.pos >= len(record.cells[0]) or error.msg.startswith("Unterminated string")
+        cut = "; it may be cut off" if ended else ""
+        return f"the line is not JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1}{cut}"
     except ValueError as error:
         return f"the line is not JSON: {error}"
     except RecursionError:

@@ -42,7 +42,8 @@ _INLINE = frozenset(
 # Invisible: soft hyphen, zero-width space, byte order mark, direction overrides, lone surrogates, noncharacters.
 _INVISIBLE = re.compile("[\u00ad\u200b\ufeff\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
+_NO_TAG = re.compile(r"<(?![a-zA-Z/!?][^<>]*>)")
 
 
 class _TextOnly(HTMLParser):
@@ -72,20 +73,34 @@ def html_to_text(text: str) -> str:
     """Markup removed, entities decoded once; block elements leave a blank where they stood."""
     if "<" not in text and "&" not in text:
         return text
+    # html.parser takes quadratic time over tags that never close; what is no whole tag is text here.
+    markup = _NO_TAG.sub("&lt;", _without_comments(text[:_MARKUP_MAX]))
     parser = _TextOnly()
     try:
-        parser.feed(text[:_MARKUP_MAX])
+        parser.feed(markup)
         parser.close()
-    except AssertionError:  # html.parser's answer to declarations it does not know, such as "<![x"
-        return unescape(_TAG.sub(" ", text[:_MARKUP_MAX]))
+    except AssertionError:  # html.parser's answer to declarations it does not know, such as "<![x]>"
+        return unescape(_TAG.sub(" ", markup))
     return "".join(parser.parts)
+
+
+def _without_comments(text: str) -> str:
+    parts = []
+    start = 0
+    while (begin := text.find("<!--", start)) >= 0:
+        parts.append(text[start:begin])
+        end = text.find("-->", begin + 4)
+        start = end + 3 if end >= 0 else len(text)
+    return "".join(parts) + text[start:]
 
 
 def one_line(text: str) -> str:
     """Control and invisible characters out, runs of blanks to one, composed characters (NFC)."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
-    return " ".join(_CONTROL.sub(" ", text).split())
+    if not text.isprintable():
+        text = _CONTROL.sub(" ", text)
+    return " ".join(text.split())
 
 
 def plain_text(text: str) -> str:

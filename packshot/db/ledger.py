@@ -13,25 +13,27 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Engine, func, or_, update
+from sqlalchemy import CursorResult, Engine, exists, func, or_, update
 from sqlmodel import Session, col, select
 
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run, Store
 from packshot.db.types import JobState as S
+from packshot.db.upsert import upsert
 from packshot.errors import Billed, Code, PackshotError
 from packshot.policy import Decision, Past, Verdict
-from packshot.worker import is_dead, this_worker
+from packshot.worker import is_dead, new_claim, this_worker
 
 ALLOWED: dict[S, frozenset[S]] = {
-    S.PLANNED: frozenset({S.CLAIMED}),
+    S.PLANNED: frozenset({S.CLAIMED, S.GENERATED}),
     S.CLAIMED: frozenset({S.CALLING, S.PLANNED}),
     S.CALLING: frozenset({S.GENERATED, S.PLANNED, S.FAILED, S.HELD}),
     S.GENERATED: frozenset({S.ARCHIVED, S.HELD}),
     S.ARCHIVED: frozenset(),
     S.FAILED: frozenset({S.PLANNED}),
-    S.HELD: frozenset({S.PLANNED}),
+    S.HELD: frozenset({S.PLANNED, S.GENERATED}),
 }
-"""The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again."""
+"""The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again. To
+``generated`` from ``planned`` or ``held`` leads only an answer that came after its call was taken for lost."""
 
 _REFUSED = (Code.REFUSED_SAFETY, Code.REFUSED_PROHIBITED, Code.REFUSED_TEXT, Code.INPUT_BLOCKED)
 
@@ -42,7 +44,10 @@ class IllegalMove(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job this worker owns until its lease ends, with all that is needed to work on it."""
+    """A job this worker owns until its lease ends, with all that is needed to work on it.
+
+    ``job.claimed_by`` is this claim's own name: a later claim of the same job, by whomever, has another one.
+    """
 
     job: ImageJob
     product: Product
@@ -114,7 +119,7 @@ class Ledger:
         """Take a job to work on, or None when it is not free: done, held, waiting for ``retry_at``, or another's."""
         now = self.now()
         free = or_(col(ImageJob.lease_until).is_(None), col(ImageJob.lease_until) < now)
-        mine = {"claimed_by": self.worker, "lease_until": now + self._lease, "updated_at": now}
+        mine = {"claimed_by": new_claim(self.worker), "lease_until": now + self._lease, "updated_at": now}
         with self.write() as session:
             taken = self._update(
                 session,
@@ -180,13 +185,19 @@ class Ledger:
         raise PackshotError(Code.BUDGET_REACHED, "the next call would exceed the maximum cost of this run")
 
     def received(self, claim: Claim, attempt_id: int, answer: Received) -> Claim:
-        """Settle a call that brought an image. From here on a failure costs bandwidth, never money."""
+        """Settle a call that brought an image. From here on a failure costs bandwidth, never money.
+
+        A call that came home after its lease, and was settled as lost meanwhile, counts all the same, unless another
+        call for the job is on its way: what was paid for is not thrown away.
+        """
         now = self.now()
         with self.write() as session:
-            self._move(session, claim, S.CALLING, S.GENERATED, keep=True)
+            if not self._moved(session, claim, S.CALLING, S.GENERATED, keep=True):
+                self._take_late(session, claim, attempt_id)
             attempt = session.get_one(Attempt, attempt_id)
             attempt.settled_at, attempt.billed, attempt.seconds = now, Billed.YES, answer.seconds
             attempt.http_status, attempt.request_ids = answer.http_status, answer.request_ids
+            attempt.code, attempt.message = None, ""
             generation = Generation(
                 job_id=claim.job_id, attempt_id=attempt_id, url=answer.url, expires_at=answer.expires_at,
                 spool_path=answer.spool_path, body_path=answer.body_path, created_at=now,
@@ -205,6 +216,10 @@ class Ledger:
     ) -> Decision:
         """Settle a call that brought no image; ``decide`` gets the job's past and says what becomes of the job."""
         with self.write() as session:
+            # The job first, then what hangs on it: everybody locks in this order, so nobody waits in a circle.
+            ours = (col(ImageJob.state) == S.CALLING) & (col(ImageJob.claimed_by) == claim.job.claimed_by)
+            if not session.exec(select(ImageJob.id).where(ImageJob.id == claim.job_id, ours).with_for_update()).first():
+                raise self._not_ours(claim, S.CALLING)
             attempt = session.get_one(Attempt, attempt_id)
             self._settle(session, attempt, error)
             decision = decide(self._past(session, attempt))
@@ -218,14 +233,14 @@ class Ledger:
         assert claim.generation is not None
         now = self.now()
         with self.write() as session:
+            target = S.HELD if hold_for else S.ARCHIVED
+            self._move(session, claim, S.GENERATED, target, code=hold_for, message=message)
             generation = session.get_one(Generation, claim.generation.id)
             generation.archived_at = now
             generation.url = generation.url and generation.url.partition("?")[0]  # the signature has done its duty
             session.add(generation)
             asset: dict[str, Any] = asdict(stored)
             session.add(Asset(job_id=claim.job_id, attempt_id=generation.attempt_id, created_at=now, **asset))
-            target = S.HELD if hold_for else S.ARCHIVED
-            self._move(session, claim, S.GENERATED, target, code=hold_for, message=message)
 
     def not_archived(self, claim: Claim, error: PackshotError, decide: Callable[[int], Decision]) -> Decision:
         """Note that the image is not home yet; ``decide`` gets the number of failed tries.
@@ -253,16 +268,17 @@ class Ledger:
         """
         now = self.now()
         found: dict[S, int] = {}
+        taken = (S.CLAIMED, S.CALLING, S.GENERATED)
         with self.write() as session:
-            candidates = session.exec(
-                select(ImageJob).where(
-                    col(ImageJob.claimed_by).is_not(None),
-                    col(ImageJob.state).in_([S.CLAIMED, S.CALLING, S.GENERATED]),
-                )
+            claims = session.exec(select(ImageJob.claimed_by).where(col(ImageJob.state).in_(taken))).all()
+            dead = [claim for claim in set(claims) if is_dead(claim)]
+            abandoned = session.exec(
+                select(ImageJob)
+                .where(col(ImageJob.claimed_by).is_not(None), col(ImageJob.state).in_(taken))
+                .where(or_(col(ImageJob.lease_until) < now, col(ImageJob.claimed_by).in_(dead)))
+                .with_for_update(skip_locked=True)  # whoever holds a row is at work on it: it lives, or recovers too
             ).all()
-            for job in candidates:
-                if not (job.lease_until and job.lease_until < now) and not is_dead(job.claimed_by):
-                    continue
+            for job in abandoned:
                 state = S(job.state)
                 found[state] = found.get(state, 0) + 1
                 job.claimed_by = job.lease_until = None
@@ -299,32 +315,76 @@ class Ledger:
         message: str = "",
         retry_at: datetime | None = None,
     ) -> None:
-        """Move a job of ours; ``keep`` keeps the claim. Anything else than exactly one row moved raises."""
+        """Move a job of ours; ``keep`` keeps the claim, with a new lease. Anything but one row moved raises."""
+        if not self._moved(session, claim, source, target, keep, code, message, retry_at):
+            raise self._not_ours(claim, source)
+
+    def _moved(
+        self,
+        session: Session,
+        claim: Claim,
+        source: S,
+        target: S,
+        keep: bool = False,
+        code: Code | None = None,
+        message: str = "",
+        retry_at: datetime | None = None,
+    ) -> bool:
+        """As :meth:`_move`; False when the job is not in that state in our hands."""
         if target not in ALLOWED[source]:
             raise IllegalMove(f"{source} -> {target} is not a move a job can make")
-        values: dict[str, Any] = {
-            "state": target, "code": code, "message": message, "retry_at": retry_at, "updated_at": self.now(),
-        }  # fmt: skip
-        if not keep:
-            values |= {"claimed_by": None, "lease_until": None}
-        moved = self._update(
-            session,
+        now = self.now()
+        statement = (
             update(ImageJob)
             .where(col(ImageJob.id) == claim.job_id)
-            .where(col(ImageJob.state) == source, col(ImageJob.claimed_by) == self.worker)
-            .values(**values),
+            .where(col(ImageJob.state) == source, col(ImageJob.claimed_by) == claim.job.claimed_by)
+            .values(
+                state=target,
+                code=code,
+                message=message,
+                retry_at=retry_at,
+                updated_at=now,
+                claimed_by=claim.job.claimed_by if keep else None,
+                lease_until=now + self._lease if keep else None,
+            )
         )
-        if moved != 1:
-            raise IllegalMove(f"job {claim.job_id} is not {source} in the hands of this worker")
+        return self._update(session, statement) == 1
+
+    def _take_late(self, session: Session, claim: Claim, attempt_id: int) -> None:
+        """Take back a job whose call was settled as lost, if nothing was bought for it since."""
+        now = self.now()
+        newer = exists().where(col(Attempt.job_id) == claim.job_id, col(Attempt.id) > attempt_id)
+        lost = exists().where(col(Attempt.id) == attempt_id, col(Attempt.code) == Code.INTERRUPTED)
+        statement = (
+            update(ImageJob)
+            .where(col(ImageJob.id) == claim.job_id, col(ImageJob.state).in_([S.PLANNED, S.HELD]), lost, ~newer)
+            .values(
+                state=S.GENERATED,
+                code=None,
+                message="",
+                retry_at=None,
+                updated_at=now,
+                claimed_by=claim.job.claimed_by,
+                lease_until=now + self._lease,
+            )
+        )
+        if not self._update(session, statement):
+            raise self._not_ours(claim, S.CALLING)
+
+    @staticmethod
+    def _not_ours(claim: Claim, state: S) -> IllegalMove:
+        return IllegalMove(f"job {claim.job_id} is not {state} in the hands of this claim")
 
     def _let_go(self, session: Session, claim: Claim, code: Code | None = None, message: str = "") -> None:
         """Drop the claim on a received image without changing its state."""
-        self._update(
-            session,
+        statement = (
             update(ImageJob)
-            .where(col(ImageJob.id) == claim.job_id, col(ImageJob.claimed_by) == self.worker)
-            .values(claimed_by=None, lease_until=None, code=code, message=message, updated_at=self.now()),
+            .where(col(ImageJob.id) == claim.job_id)
+            .where(col(ImageJob.state) == S.GENERATED, col(ImageJob.claimed_by) == claim.job.claimed_by)
+            .values(claimed_by=None, lease_until=None, code=code, message=message, updated_at=self.now())
         )
+        if not self._update(session, statement):
+            raise self._not_ours(claim, S.GENERATED)
 
     def _settle(self, session: Session, attempt: Attempt, error: PackshotError) -> None:
         """Close an attempt that brought no image; what was surely not billed is given back to the budget."""
@@ -376,6 +436,7 @@ class Ledger:
         return session.exec(
             select(Generation)
             .where(Generation.job_id == job_id, col(Generation.archived_at).is_(None))
+            .where(col(Generation.lost_at).is_(None))
             .order_by(col(Generation.id).desc())
         ).first() or _missing_generation(job_id)
 
@@ -386,4 +447,5 @@ def _missing_generation(job_id: int) -> Generation:
 
 def register_store(session: Session, bucket: str, endpoint_url: str, public_base_url: str) -> None:
     """Note where the bucket is today; assets point to it by name."""
-    session.merge(Store(bucket=bucket, endpoint_url=endpoint_url, public_base_url=public_base_url))
+    place = {"endpoint_url": endpoint_url, "public_base_url": public_base_url}
+    session.execute(upsert(session, Store, ["bucket"], list(place)), [{"bucket": bucket, **place}])

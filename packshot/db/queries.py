@@ -10,17 +10,15 @@ from sqlmodel import Session, col, select
 
 from packshot.db.tables import Asset, ImageJob, Product, Reject, Run, RunJob, Store
 from packshot.db.types import JobState
+from packshot.db.upsert import chunks
 from packshot.errors import code_of
-
-LOOKUP_CHUNK = 500  # parameters in one statement; SQLite allows 32,766, older builds 999
 
 
 def job_states(engine: Engine, keys: Sequence[str]) -> dict[str, JobState]:
     """The states of the jobs with these keys, as far as the ledger knows them."""
     found: dict[str, JobState] = {}
     with Session(engine) as session:
-        for start in range(0, len(keys), LOOKUP_CHUNK):
-            chunk = keys[start : start + LOOKUP_CHUNK]
+        for chunk in chunks(keys):
             rows = session.exec(select(ImageJob.key, ImageJob.state).where(col(ImageJob.key).in_(chunk)))
             found |= {key: JobState(state) for key, state in rows}
     return found

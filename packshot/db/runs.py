@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from sqlalchemy import func, update
+from sqlalchemy import case, func, tuple_, update
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from packshot.catalog.model import Counts
@@ -16,6 +17,7 @@ from packshot.catalog.model import Reject as CatalogReject
 from packshot.db.ledger import Ledger
 from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob
 from packshot.db.types import JobState, RunState
+from packshot.db.upsert import chunks, upsert
 from packshot.errors import Code
 from packshot.shots.model import ImageJob as PlannedJob
 from packshot.worker import is_dead
@@ -77,37 +79,38 @@ class Runs:
         A job that failed before is planned again: ``failed`` means that trying again costs nothing twice.
         """
         now = self._ledger.now()
-        already = held = opened = 0
+        jobs = {job.key: (job, product) for product, wanted in planned for job in wanted}
         with self._ledger.write() as session:
             position = session.exec(select(func.count()).where(RunJob.run_id == run_id)).one()
             session.add_all(Reject(run_id=run_id, **asdict(reject)) for reject in rejects)
-            keys = [job.key for _, jobs in planned for job in jobs]
-            known = {job.key: job for job in session.exec(select(ImageJob).where(col(ImageJob.key).in_(keys)))}
-            for product, jobs in planned:
-                product_id = self._upsert(session, run_id, product)
-                for job in jobs:
-                    row = known.get(job.key)
-                    if row is None:
-                        known[job.key] = row = _new_job(job, product_id)
-                        row.created_at = row.updated_at = now
-                        session.add(row)
-                    elif row.state == JobState.FAILED:
-                        row.state, row.code, row.message, row.updated_at = JobState.PLANNED, None, "", now
-                    if row.state == JobState.ARCHIVED:
-                        already += 1
-                        continue
-                    held += row.state == JobState.HELD
-                    opened += row.state != JobState.HELD
-                    session.flush()
-                    assert row.id is not None
-                    session.add(RunJob(run_id=run_id, job_id=row.id, position=position))
-                    position += 1
+            ids = self._store_products(session, run_id, [product for product, _ in planned])
+            rows = [_job_row(*jobs[key], ids, now) for key in sorted(jobs)]
+            if rows:
+                session.execute(upsert(session, ImageJob, ["key"]), rows)
+            states: dict[str, tuple[int, str]] = {}
+            for keys in chunks(sorted(jobs)):
+                session.execute(
+                    update(ImageJob)
+                    .where(col(ImageJob.key).in_(keys), col(ImageJob.state) == JobState.FAILED)
+                    .values(state=JobState.PLANNED, code=None, message="", updated_at=now)
+                )
+                found = session.exec(
+                    select(ImageJob.key, ImageJob.id, ImageJob.state).where(col(ImageJob.key).in_(keys))
+                )
+                states |= {key: (job_id or 0, state) for key, job_id, state in found}
+            todo = [states[key] for key in jobs if states[key][1] != JobState.ARCHIVED]
+            session.add_all(RunJob(run_id=run_id, job_id=i, position=n) for n, (i, _) in enumerate(todo, position))
+            for chunk in chunks([i for i, state in todo if state == JobState.GENERATED]):
+                # The tries to bring an image home are counted anew for each run.
+                session.execute(update(Generation).where(col(Generation.job_id).in_(chunk)).values(archive_tries=0))
+            already = len(jobs) - len(todo)
             session.execute(
                 update(Run)
                 .where(col(Run.id) == run_id)
-                .values(planned=col(Run.planned) + already + opened + held, already=col(Run.already) + already)
+                .values(planned=col(Run.planned) + len(jobs), already=col(Run.already) + already)
             )
-        return Enrolled(already, opened, held)
+        held = sum(state == JobState.HELD for _, state in todo)
+        return Enrolled(already, len(todo) - held, held)
 
     def set_counts(self, run_id: int, counts: Counts) -> None:
         """Store what reading the catalog came to. Raises if the records do not add up."""
@@ -130,7 +133,9 @@ class Runs:
                 .join(Product, col(ImageJob.product_id) == col(Product.id))
                 .outerjoin(
                     Generation,
-                    (col(Generation.job_id) == col(ImageJob.id)) & col(Generation.archived_at).is_(None),
+                    (col(Generation.job_id) == col(ImageJob.id))
+                    & col(Generation.archived_at).is_(None)
+                    & col(Generation.lost_at).is_(None),
                 )
                 .where(RunJob.run_id == run_id, col(RunJob.position).between(first, first + count - 1))
                 .where(col(ImageJob.state).in_([JobState.PLANNED, JobState.GENERATED]))
@@ -156,26 +161,32 @@ class Runs:
             return session.get_one(Run, run_id)
 
     def finish(self, run_id: int, state: RunState, code: Code | None = None, message: str = "") -> Run:
-        """Write down what became of every job, and close the run.
+        """Write down what became of every job, and close the run. A run that is closed already stays as it is.
 
         A job that is neither archived nor failed nor held by now was held back, by ``code`` where the run was stopped.
         """
+        done = col(ImageJob.state).in_([JobState.ARCHIVED, JobState.FAILED, JobState.HELD])
+        became = case((done, col(ImageJob.state)), else_=JobState.HELD.value)
+        reason = case((col(ImageJob.state) != JobState.ARCHIVED, func.coalesce(col(ImageJob.code), code)))
+        of_job = col(ImageJob.id) == col(RunJob.job_id)
         with self._ledger.write() as session:
-            run = session.get_one(Run, run_id)
-            rows = session.exec(
-                select(RunJob, ImageJob)
-                .join(ImageJob, col(RunJob.job_id) == col(ImageJob.id))
-                .where(RunJob.run_id == run_id)
-            ).all()
-            totals = {"archived": run.already, "failed": 0, "held": 0}
-            for item, job in rows:
-                done = job.state in (JobState.ARCHIVED, JobState.FAILED, JobState.HELD)
-                item.outcome = job.state if done else "held"
-                item.code = job.code or (None if job.state == JobState.ARCHIVED else code)
-                totals[item.outcome] += 1
-                session.add(item)
+            run = session.exec(select(Run).where(Run.id == run_id).with_for_update()).one()
+            if run.state != RunState.RUNNING:
+                return run
+            session.execute(
+                update(RunJob)
+                .where(col(RunJob.run_id) == run_id)
+                .values(
+                    outcome=select_columns(became).where(of_job).scalar_subquery(),
+                    code=select_columns(reason).where(of_job).scalar_subquery(),
+                )
+                .execution_options(synchronize_session=False)
+            )
+            counted = select(RunJob.outcome, func.count()).where(RunJob.run_id == run_id).group_by(col(RunJob.outcome))
+            totals = dict(session.exec(counted).all())
             run.state, run.code, run.message, run.ended_at = state, code, message, self._ledger.now()
-            run.archived, run.failed, run.held = totals["archived"], totals["failed"], totals["held"]
+            run.archived = run.already + totals.get("archived", 0)
+            run.failed, run.held = totals.get("failed", 0), totals.get("held", 0)
             if run.planned != run.archived + run.failed + run.held:
                 raise AssertionError(f"the jobs of run {run_id} do not add up: {run.planned} planned, {totals}")
             session.add(run)
@@ -191,34 +202,46 @@ class Runs:
         return dead
 
     @staticmethod
-    def _upsert(session: Session, run_id: int, product: CatalogProduct) -> int:
-        row = session.exec(
-            select(Product).where(
-                Product.catalog == product.catalog,
-                Product.product_key == product.product_key,
-                Product.variant_key == product.variant_key,
-            )
-        ).first() or Product(
-            catalog=product.catalog,
-            product_key=product.product_key,
-            variant_key=product.variant_key,
-            last_run_id=run_id,
-        )
-        row.sku, row.title, row.category, row.brand = product.sku, product.title, product.category, product.brand
-        row.attributes, row.image_refs, row.last_run_id = dict(product.attributes), list(product.image_refs), run_id
-        session.add(row)
-        session.flush()
-        assert row.id is not None
-        return row.id
+    def _store_products(session: Session, run_id: int, products: Sequence[CatalogProduct]) -> dict[_Identity, int]:
+        """Add or renew the products; returns their ids."""
+        rows = {_identity(product): _product_row(product, run_id) for product in products}
+        if rows:
+            # In the order of their keys, here and for jobs: two runs that lock the same rows never wait in a circle.
+            session.execute(upsert(session, Product, _IDENTITY, _RENEWED), [rows[key] for key in sorted(rows)])
+        ids: dict[_Identity, int] = {}
+        for keys in chunks(list(rows)):
+            query = select(Product.catalog, Product.product_key, Product.variant_key, Product.id)
+            identity = tuple_(col(Product.catalog), col(Product.product_key), col(Product.variant_key))
+            for *key, product_id in session.exec(query.where(identity.in_(keys))):
+                ids[(key[0], key[1], key[2])] = product_id or 0
+        return ids
 
 
-def _new_job(job: PlannedJob, product_id: int) -> ImageJob:
+_Identity = tuple[str, str, str]
+_IDENTITY = ("catalog", "product_key", "variant_key")
+_RENEWED = ("sku", "title", "category", "brand", "attributes", "image_refs", "last_run_id")
+
+
+def _identity(product: CatalogProduct) -> _Identity:
+    return product.catalog, product.product_key, product.variant_key
+
+
+def _product_row(product: CatalogProduct, run_id: int) -> dict[str, Any]:
+    row = {name: getattr(product, name) for name in (*_IDENTITY, *_RENEWED) if name != "last_run_id"}
+    return row | {
+        "attributes": dict(product.attributes), "image_refs": list(product.image_refs), "last_run_id": run_id,
+    }  # fmt: skip
+
+
+def _job_row(job: PlannedJob, product: CatalogProduct, ids: dict[_Identity, int], now: datetime) -> dict[str, Any]:
     missing = job.missing_references
-    return ImageJob(
-        key=job.key, product_id=product_id, shot=job.shot, variant=job.variant, model=job.model, prompt=job.prompt,
-        aspect_ratio=job.aspect_ratio, image_size=job.image_size, shot_list_hash=job.shot_list_hash,
+    row = ImageJob(
+        key=job.key, product_id=ids[_identity(product)], shot=job.shot, variant=job.variant, model=job.model,
+        prompt=job.prompt, aspect_ratio=job.aspect_ratio, image_size=job.image_size, shot_list_hash=job.shot_list_hash,
         reference_photos=[asdict(reference) for reference in job.references],
         state=JobState.HELD if missing else JobState.PLANNED,
         code=Code.REFERENCE_UNAVAILABLE if missing else None,
         message=f"photo not readable: {', '.join(missing)}" if missing else "",
+        created_at=now, updated_at=now,
     )  # fmt: skip
+    return row.model_dump(exclude={"id"})

@@ -104,7 +104,7 @@ class Emulator:
         self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.studio.base_url = self.base_url
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="emulator", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="emulator", daemon=True
         )
 
     def start(self) -> None:
@@ -135,6 +135,7 @@ class Emulator:
 
         Raises:
             ValueError: unknown fault or parameter.
+            TypeError: a parameter of the wrong type.
         """
         self.studio.deck.queue(fault, times, **parameters)
 
@@ -228,7 +229,17 @@ def main(arguments: list[str] | None = None) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    with Emulator(
+    try:
+        emulator = _from_options(options)
+    except OSError as error:
+        parser.exit(2, f"cannot listen on 127.0.0.1:{options.port}: {error.strerror}\n")
+    with emulator:
+        print(f"APIYI emulator on {emulator.base_url}", flush=True)
+        ended.wait()
+
+
+def _from_options(options: argparse.Namespace) -> Emulator:
+    return Emulator(
         port=options.port,
         key=options.key,
         system_token=options.system_token,
@@ -240,9 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
         seed=options.seed,
         photos_dir=options.photos,
         data_dir=options.data,
-    ) as emulator:
-        print(f"APIYI emulator on {emulator.base_url}", flush=True)
-        ended.wait()
+    )
 
 
 if __name__ == "__main__":

@@ -146,11 +146,9 @@ class Studio:
             call.group = ENTERPRISE_GROUP
             price = round(price * fault.number("factor"))
         call.price_micro = price
-        if fault.name in _AT_ONCE:
+        self._work(call, fault)
+        if fault.name in _AT_ONCE | _LATE_REFUSALS:
             return self._refuse(call, fault.name, retry_after=int(fault.parameters.get("retry_after", 0)))
-        self._work(call, order.image_size, fault)
-        if fault.name in _LATE_REFUSALS:
-            return self._refuse(call, fault.name)
         if fault.name in _BODILESS:
             body = answers.HTML_PAGE if fault.name == "html_page" else b""
             self._book(call, fault.name, 0 if fault.name in _STATUS_OF_SILENT else 200)
@@ -160,12 +158,12 @@ class Studio:
         self._book(call, "image" if fault.name == "none" else fault.name, 200)
         return Reply(200, body, chunked=True, fault=fault)
 
-    def _work(self, call: _Call, image_size: str, fault: Fault) -> None:
+    def _work(self, call: _Call, fault: Fault) -> None:
         """The time a generation takes; it runs to its end whether the client stays or not."""
-        low, high = self.latency
         seconds = fault.latency
         if seconds is None:
-            seconds = low if low == high else random.Random(f"{self._seed}/{call.request_id}").uniform(low, high)  # noqa: S311
+            chance = random.Random(f"{self._seed}/{call.request_id}")  # noqa: S311 - not a secret
+            seconds = 0.0 if fault.name in _AT_ONCE else chance.uniform(*self.latency)
         if self._stop.wait(seconds):
             self.ledger.give_back(call.reserved_micro)
             raise Stopped

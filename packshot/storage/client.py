@@ -43,7 +43,7 @@ def s3_client(
         region_name=region,
         aws_access_key_id=access_key_id,
         aws_secret_access_key=secret_access_key,
-        config=Config(
+        config=Config(  # type: ignore[call-arg]  # the stubs do not know ignore_configured_endpoint_urls yet
             signature_version="s3v4",
             # boto3's own default over https is a chunked body with a trailer, which several vendors refuse.
             request_checksum_calculation="when_required",

@@ -158,7 +158,7 @@ def test_what_is_no_base64_is_refused(tmp_path: Path, text: str, as_blob: bool) 
 def test_a_40_mb_answer_takes_little_memory(tmp_path: Path) -> None:
     image = bytes(range(256)) * (30 * 4096)
     file = tmp_path / "answer.body"
-    encoded = base64.b64encode(image).replace(b"/", b"\\/")
+    encoded = base64.b64encode(image)
     file.write_bytes(b'{"candidates":[{"content":{"parts":[{"inlineData":{"data":"' + encoded + b'"}}]}}]}')
     assert file.stat().st_size > 40_000_000
     del encoded

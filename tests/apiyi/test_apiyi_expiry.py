@@ -29,7 +29,8 @@ def test_the_signature_says_when(query: str, expected: datetime) -> None:
     "query",
     [
         "", "v=1", "Expires=", "Expires=never", "Expires=3600", "Expires=-5", "Expires=99999999999999999999999",
-        "x-oss-expires=3600", "x-oss-date=yesterday&x-oss-expires=60", "X-Amz-Date=20261122T120000Z&X-Amz-Expires=1e9999",
+        "x-oss-expires=3600",
+        "x-oss-date=yesterday&x-oss-expires=60", "X-Amz-Date=20261122T120000Z&X-Amz-Expires=1e9999",
         "X-Amz-Date=20261122T120000Z&X-Amz-Expires=99999999999999999",
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ from packshot.apiyi.wire import wire_for
 from packshot.errors import Code, ConfigError, PackshotError
 from packshot.settings import Settings
 
-REQUEST = ImageRequest('a "mug" – 杯子\n\ud800', "gemini-3-pro-image", "4:5", "2K")
+REQUEST = ImageRequest('a "mug" é 杯子\n\ud800', "gemini-3-pro-image", "4:5", "2K")
 
 
 def body(request: ImageRequest, **settings: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -481,7 +480,7 @@ def test_faults_are_drawn_by_accepted_requests_only(emulator: Emulator) -> None:
 def test_a_mix_has_its_shares_and_repeats_with_its_seed() -> None:
     def outcomes() -> list[str]:
         with Emulator(balance_usd=1000) as em:
-            em.mix({"rate_limited": 0.3, "overloaded": 0.2}, seed=4)
+            em.mix({"rate_limited": 0.3, "overloaded": 0.2, "no_image": 0.5}, seed=4)
             for _ in range(60):
                 order(em)
             return [row.outcome for row in em.bill]
@@ -561,12 +560,17 @@ def test_stopping_ends_waiting_calls_at_once_and_charges_nothing() -> None:
     assert (em.billed_micro, em.balance_micro) == (0, 100_000_000)
 
 
+def test_a_port_in_use_is_one_clear_sentence(emulator: Emulator) -> None:
+    port = emulator.base_url.rsplit(":", 1)[1]
+    command = [sys.executable, "-m", "packshot.sandbox.emulator", "--port", port]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stderr) == (2, f"cannot listen on 127.0.0.1:{port}: Address already in use\n")
+
+
 def test_as_a_process(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "packshot.sandbox.emulator", "--port", "0", "--key", "sk-other", "--latency", "0", "0.01",
-         "--url-lifetime", "60", "--data", str(tmp_path / "data")],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+    options = ["--port", "0", "--key", "sk-other", "--latency", "0", "0.01", "--data", str(tmp_path / "data")]
+    command = [sys.executable, "-m", "packshot.sandbox.emulator", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         base_url = process.stdout.readline().split()[-1]

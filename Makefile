@@ -1,0 +1,30 @@
+# `make demo` and `make test` are all a fresh machine needs: python3 (3.11 to 3.13) and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test check bench clean
+
+demo: $(READY) ## The whole way on this machine, without a key
+	$(BIN)/packshot demo $(DEMO)
+
+test: $(READY) ## Everything but the long ones
+	$(BIN)/pytest $(PYTEST)
+
+check: $(READY) ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## Ratios against the ideal and against a bare script
+	$(BIN)/python -m benchmarks.schedule
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"packshot needs Python 3.11, 3.12 or 3.13; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+clean: ## Remove the environment and what tests and demos left here
+	rm -rf $(VENV) .packshot .pytest_cache .mypy_cache .ruff_cache .hypothesis
