@@ -27,7 +27,7 @@ from packshot.options import RunOptions
 from packshot.report import Report
 from packshot.run import crash_run
 from packshot.settings import load_settings
-from packshot.studio import Outcome, Studio
+from packshot.studio import ARCHIVES_AT_ONCE, Outcome, Studio
 from packshot.window import Window
 from tasks.make_image import make_image
 from tasks.plan_run import plan_catalog, plan_run
@@ -63,7 +63,7 @@ def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noq
         for first, count in shards(started.size, concurrency):
             shard = make_shard.with_options(
                 flow_run_name=f"run {started.run_id}, images {first + 1}-{first + count}",
-                task_runner=cast(Any, ThreadPoolTaskRunner(max_workers=pool_size(concurrency))),
+                task_runner=cast(Any, ThreadPoolTaskRunner(max_workers=sum(pool_size(concurrency)))),
             )
             stop = shard(started.run_id, first, count, started.size, concurrency, progress).stop
             if stop:
@@ -89,7 +89,7 @@ def make_shard(
         # opaque: Prefect would otherwise walk through the studio, for each image, in search of futures.
         return make_image.submit(job_id, items[job_id].label, cast(Studio, opaque(studio)))
 
-    window = Window(submit, pool_size(concurrency) + 8, stopped=lambda: studio.stopped)
+    window = Window(submit, *pool_size(concurrency), stopped=lambda: studio.stopped)
     for item in items.values():
         window.put(item.job_id, item.wait)
     shown = time.monotonic()
@@ -108,9 +108,10 @@ def make_shard(
     return ShardResult(studio.stop_reason)
 
 
-def pool_size(concurrency: int) -> int:
-    """Threads for ``concurrency`` calls at once: others bring finished images home meanwhile."""
-    return concurrency + max(4, concurrency // 2)
+def pool_size(concurrency: int) -> tuple[int, int]:
+    """(threads, spare threads) for ``concurrency`` calls at once: some bring images home while others call, and when all
+    calls end at the same moment, the spare ones take over their slots."""
+    return concurrency + ARCHIVES_AT_ONCE, concurrency
 
 
 def shards(size: int, concurrency: int) -> Iterator[tuple[int, int]]:

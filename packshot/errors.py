@@ -46,6 +46,9 @@ class Code(StrEnum):
     CATALOG_INVALID = "catalog_invalid", Billed.NO, False, True, "correct the catalog file or the reading options"
     PREFECT_UNREACHABLE = "prefect_unreachable", Billed.NO, False, True, "start a server: `prefect server start`"
     DATABASE_OUTDATED = "database_outdated", Billed.NO, False, True, "run `packshot db upgrade`"
+    DATABASE_NEWER = (
+        "database_newer", Billed.NO, False, True, "install the packshot that upgraded the database, or a later one",
+    )  # fmt: skip
     SANDBOX_FAILED = "sandbox_failed", Billed.NO, False, True, "follow the message, then start the sandbox again"
 
     # --- the provider refused before doing anything: not billed -----------------------------------------------

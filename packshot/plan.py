@@ -60,7 +60,7 @@ class Plan:
 
     def facts(self) -> dict[str, Any]:
         """The plan as plain values; dollars instead of micro-dollars."""
-        facts = asdict(self)
+        facts = asdict(self) | {"by_shot": dict(self.by_shot)}  # asdict would count the pairs of a Counter
         facts["cost_usd"] = facts.pop("cost_micro") / 1e6
         return facts
 
@@ -196,7 +196,9 @@ class Planner:
         for photo in wanted:
             try:
                 read.append(self._photos.get(photo, self._options.folder))
-            except PackshotError:
+            except PackshotError as error:
+                if error.code is not Code.REFERENCE_UNAVAILABLE:  # a full disk says nothing about the photo
+                    raise
                 missing.append(photo)
         return read, missing
 

@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from packshot.errors import Code, ConfigError
@@ -35,16 +36,20 @@ DEFAULT_PRICES = {
 Policy = Literal["retry", "hold"]
 StoreProfile = Literal["aws", "r2", "oss", "b2", "seaweedfs", "generic"]
 CommaList = Annotated[tuple[str, ...], NoDecode]
+Price = Annotated[Decimal, Field(ge=0)]
+Wait = Annotated[float, Field(ge=0)]
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Times are seconds, money is US dollars, sizes are bytes."""
+    """Everything that can be set. Times are seconds, money is US dollars, sizes are bytes. Empty means not set."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False
+    )
 
     # --- where state lives ------------------------------------------------------------------------------------
     home: Path = Field(Path(".packshot"), description="Folder for the database, the spool and the sandbox's data")
-    database_url: str = Field("", description="SQLAlchemy URL; empty means SQLite at HOME/packshot.db")
+    database_url: str = Field("", repr=False, description="SQLAlchemy URL; empty means SQLite at HOME/packshot.db")
 
     # --- the image API ----------------------------------------------------------------------------------------
     apiyi_key: SecretStr | None = Field(None, description="The sk-... key; a secret")
@@ -57,7 +62,9 @@ class Settings(BaseSettings):
     )
     apiyi_response: Literal["url", "b64_json"] = Field("url", description="images format: temporary URL or base64")
     apiyi_model: str = Field("", description="Model of shots that name none; empty means the format's usual one")
-    prices: dict[str, Decimal] = Field(default_factory=dict, description="JSON: model -> dollars a call; adds to ours")
+    prices: Annotated[dict[str, Price], NoDecode] = Field(
+        default_factory=dict, description="JSON: model -> dollars a call; adds to ours"
+    )
     concurrency: int = Field(5, ge=1, le=200, description="Calls in flight at once in one process; APIYI allows 30")
     connect_timeout: float = Field(10, gt=0, description="Reaching the API")
     first_byte_timeout: float = Field(300, gt=0, description="Waiting for the answer at 1K and 2K")
@@ -72,7 +79,7 @@ class Settings(BaseSettings):
     on_wrong_size: Literal["accept", "hold"] = Field("hold", description="Other pixels than ordered: accept, or hold")
     max_tries: int = Field(4, ge=1, le=20, description="Calls for one image in one run, those not billed included")
     max_archive_tries: int = Field(8, ge=1, le=50, description="Times bringing one image home is tried in one run")
-    backoff: Annotated[tuple[float, ...], NoDecode] = Field(
+    backoff: Annotated[tuple[Wait, ...], NoDecode] = Field(
         (5, 15, 45), min_length=1, description="Waits before the next try, comma-separated; the last one repeats"
     )
     backoff_bad_gateway: float = Field(30, ge=0, description="Wait after a 502: a restart takes about a minute")
@@ -108,10 +115,30 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: Any) -> Any:
         return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
 
-    @field_validator("shots", "max_cost_usd", "apiyi_key", "apiyi_system_token", mode="before")
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _read_json(cls, value: Any) -> Any:
+        try:
+            return json.loads(value, parse_float=Decimal) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('this is not JSON; allowed is, for example, {"nano-banana-pro": 0.09}') from None
+
+    @field_validator(
+        "shots", "max_cost_usd", "apiyi_key", "apiyi_system_token", "s3_access_key_id", "s3_secret_access_key",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
-        return None if value == "" else value
+        return (value.strip() or None) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _lease_outlives_a_call(self) -> Self:
+        if self.lease <= self.total_timeout:
+            raise ValueError(
+                f"{PREFIX}LEASE ({self.lease:g}) must be longer than {PREFIX}TOTAL_TIMEOUT ({self.total_timeout:g}): "
+                "a call that outlives its claim would be bought again"
+            )
+        return self
 
     @field_validator("s3_prefix", "s3_public_base_url")
     @classmethod
@@ -193,17 +220,24 @@ def load_settings(**overrides: Any) -> Settings:
     env_file = os.environ.get(ENV_FILE, "")
     if env_file and not Path(env_file).is_file():
         raise ConfigError(Code.SETTINGS_INVALID, f"{ENV_FILE}={env_file}: there is no such file")
+    env_file = env_file or ".env"
     try:
-        return Settings(_env_file=env_file or ".env", **overrides)
+        return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise ConfigError(Code.SETTINGS_INVALID, "; ".join(_explain(e) for e in error.errors())) from None
-    except ValueError as error:  # pydantic-settings: a value that should be JSON is not
-        raise ConfigError(Code.SETTINGS_INVALID, str(error)) from None
+    except UnicodeDecodeError:
+        raise ConfigError(Code.SETTINGS_INVALID, f"the file {env_file} is not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(Code.SETTINGS_INVALID, f"the file {env_file} cannot be read: {error.strerror}") from None
 
 
 def _explain(error: Any) -> str:
-    name = str(error["loc"][0]) if error["loc"] else "?"
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:  # about several values, which the message names
+        return str(message)
+    name = str(error["loc"][0])
     field = Settings.model_fields.get(name)
-    secret = field is not None and "SecretStr" in str(field.annotation)
-    read = "a value (hidden)" if secret else repr(error["input"])
-    return f"{PREFIX}{name.upper()}: {error['msg']} (read: {read})"
+    read = repr(error["input"])
+    if (field is not None and "SecretStr" in str(field.annotation)) or "@" in read:  # a URL may hold a password
+        read = "a value (hidden)"
+    return f"{PREFIX}{name.upper()}: {message} (read: {read})"

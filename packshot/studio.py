@@ -23,6 +23,9 @@ from packshot.settings import Settings
 from packshot.storage import ObjectStore
 
 
+ARCHIVES_AT_ONCE = 8  # images brought home at the same time; each may hold its bytes and its pixels in memory
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How far a job came this time. ``retry_in``: seconds until it should be taken up again in this run."""
@@ -52,6 +55,7 @@ class Studio:
         self.policy = DownloadPolicy.from_settings(settings)
         self.stop_reason: tuple[Code, str] | None = None
         self._slots = threading.BoundedSemaphore(concurrency)
+        self._archivers = threading.BoundedSemaphore(ARCHIVES_AT_ONCE)
         self._counter = threading.Lock()
         self._in_flight = 0
         self._jitter: Callable[[], float] = random.Random().random  # noqa: S311  (spreads retries, keeps no secret)
@@ -113,17 +117,18 @@ class Studio:
         assert generation is not None
         ordered = pixels(job.aspect_ratio, job.image_size)
         try:
-            archived = archive_image(
-                generation.url or Path(generation.spool_path or ""),
-                ordered,
-                Destination(product.catalog, _name(product), job.shot),
-                {"job": job.key, "shot": job.shot, "product": _name(product), "model": job.model},
-                store=self.store,
-                policy=self.policy,
-                max_pixels=self.settings.max_pixels,
-                spool=self.settings.spool,
-                expires_at=generation.expires_at,
-            )
+            with self._archivers:
+                archived = archive_image(
+                    generation.url or Path(generation.spool_path or ""),
+                    ordered,
+                    Destination(product.catalog, _name(product), job.shot),
+                    {"job": job.key, "shot": job.shot, "product": _name(product), "model": job.model},
+                    store=self.store,
+                    policy=self.policy,
+                    max_pixels=self.settings.max_pixels,
+                    spool=self.settings.spool,
+                    expires_at=generation.expires_at,
+                )
         except Exception as error:  # noqa: BLE001  (the claim must be given back, whatever happened)
             problem = (
                 error

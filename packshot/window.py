@@ -22,9 +22,15 @@ class Future(Protocol):
 
 F = TypeVar("F", bound=Future)
 
+_QUIET = 0.05  # seconds without a result that make a moment quiet
+_LONGEST_PAUSE = 1.0
+
 
 class Window(Generic[F]):
     """Submits items and yields (item, finished future), at most ``size`` of them unfinished at any time.
+
+    Up to ``spare`` more are added one by one in quiet moments. They stand ready for the moment when many items finish
+    their main part at once, and do not get in the way of the first ones at the start.
 
     :meth:`put` adds an item, at the start and while iterating. Once ``stopped`` says so nothing new is submitted:
     what is in the air comes home, the rest is left as it is.
@@ -34,11 +40,13 @@ class Window(Generic[F]):
         self,
         submit: Callable[[int], F],
         size: int,
+        spare: int = 0,
         stopped: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._submit = submit
-        self._size = size
+        self._limit = size
+        self._most = size + spare
         self._stopped = stopped
         self._now = now
         self._ready: deque[int] = deque()
@@ -59,17 +67,25 @@ class Window(Generic[F]):
             self._fill()
             if not self._live and (self._stopped() or not (self._waiting or self._ready)):
                 return
-            room = self._live < self._size and bool(self._waiting) and not self._stopped()
-            timeout = max(0.0, self._waiting[0][0] - self._now()) if room else None
             try:
-                item, future = self._done.get(timeout=timeout)
-            except Empty:  # a retry is due
+                item, future = self._done.get(timeout=self._pause())
+            except Empty:
+                if self._ready:
+                    self._limit = min(self._limit + 1, self._most)
                 continue
             self._live -= 1
             yield item, future
 
+    def _pause(self) -> float:
+        """Seconds to wait for a result before looking whether a retry is due, a spare fits, or all was stopped."""
+        if self._ready:  # there is no room, or it would have been submitted
+            return _QUIET if self._limit < self._most else _LONGEST_PAUSE
+        if self._waiting and self._live < self._limit:
+            return max(0.0, min(self._waiting[0][0] - self._now(), _LONGEST_PAUSE))
+        return _LONGEST_PAUSE
+
     def _fill(self) -> None:
-        while self._live < self._size and not self._stopped():
+        while self._live < self._limit and not self._stopped():
             if self._waiting and self._waiting[0][0] <= self._now():
                 item = heapq.heappop(self._waiting)[1]
             elif self._ready:

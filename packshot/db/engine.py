@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -13,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from packshot.errors import Code, ConfigError
 
@@ -30,23 +31,40 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
+    except (ArgumentError, ValueError):  # the reason might quote a password
+        raise _unusable("it does not read as a URL") from None
+    if "@" in (parsed.host or ""):
+        raise _unusable("user or password hold an @, which must be written as %40")
+    try:
         if parsed.drivername in ("postgres", "postgresql"):
             parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() == "sqlite":
+        if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
             return _sqlite(parsed.database or "", url)
+        if parsed.drivername != "postgresql+psycopg":
+            raise _unusable(f"there is no support for {parsed.drivername}")
         # Each image task holds a connection for milliseconds; a wave of finished calls may want many at once.
         return create_engine(parsed, pool_size=10, max_overflow=20, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise ConfigError(
-            Code.SETTINGS_INVALID,
-            f"PACKSHOT_DATABASE_URL cannot be used: {error}. Allowed: sqlite:///FILE, or "
-            "postgresql://USER:PASSWORD@HOST/NAME, which needs the extra: pip install 'packshot[postgres]'",
-        ) from None
+    except ModuleNotFoundError as error:
+        raise _unusable(str(error)) from None
+
+
+def _unusable(why: str) -> ConfigError:
+    return ConfigError(
+        Code.SETTINGS_INVALID,
+        f"PACKSHOT_DATABASE_URL cannot be used: {why}. Allowed: sqlite:///FILE, or "
+        "postgresql://USER:PASSWORD@HOST/NAME, which needs the extra: pip install 'packshot[postgres]'",
+    )
 
 
 def _sqlite(path: str, url: str) -> Engine:
-    if path and path != ":memory:":
+    if path in ("", ":memory:"):
+        raise _unusable("a database in memory is gone when the process ends")
+    try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            Code.SETTINGS_INVALID, f"the folder of the database {path} cannot be made: {error.strerror}"
+        ) from None
     # A pool bounds the open files when a hundred threads finish at once.
     engine = create_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}, pool_size=10, max_overflow=20
@@ -69,6 +87,14 @@ def _sqlite(path: str, url: str) -> Engine:
     return engine
 
 
+@lru_cache(maxsize=8)
+def writers_gate(engine: Engine) -> AbstractContextManager[object]:
+    """Held while a transaction writes. On SQLite it lets this process's threads queue: left to SQLite, each would sleep
+    up to 0.1 s between two looks at the lock, and fifty finished calls would wait for seconds. PostgreSQL needs none.
+    """
+    return threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+
+
 def _alembic(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
@@ -77,7 +103,12 @@ def _alembic(connection: Connection) -> Config:
 
 
 def upgrade(engine: Engine) -> str:
-    """Bring the tables to this version's revision and return it. Safe to run at any time, from several processes."""
+    """Bring the tables to this version's revision and return it. Safe to run at any time, from several processes.
+
+    Raises:
+        ConfigError: it cannot be reached, or a newer version of packshot has upgraded it already.
+    """
+    _reachable_revision(engine)
     with engine.execution_options(write=True).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7205759403792793)")  # one migrator at a time
@@ -86,9 +117,11 @@ def upgrade(engine: Engine) -> str:
 
 
 def head_revision() -> str:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    return str(ScriptDirectory.from_config(config).get_current_head())
+    return str(_scripts().get_current_head())
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(_MIGRATIONS))
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -98,11 +131,8 @@ def current_revision(engine: Engine) -> str | None:
 
 
 def check_revision(engine: Engine) -> None:
-    """Raise the error that says how to upgrade, unless the tables fit this version."""
-    try:
-        found = current_revision(engine)
-    except OperationalError as error:
-        raise ConfigError(Code.SETTINGS_INVALID, f"the database cannot be reached: {_first_line(error)}") from None
+    """Raise the error that says what to do, unless the tables fit this version."""
+    found = _reachable_revision(engine)
     if found != head_revision():
         raise ConfigError(
             Code.DATABASE_OUTDATED,
@@ -110,5 +140,14 @@ def check_revision(engine: Engine) -> None:
         )
 
 
-def _first_line(error: Any) -> str:
-    return str(error.orig or error).strip().splitlines()[0]
+def _reachable_revision(engine: Engine) -> str | None:
+    try:
+        found = current_revision(engine)
+    except DBAPIError as error:
+        reason = str(error.orig or error).strip().partition("\n")[0]
+        raise ConfigError(Code.SETTINGS_INVALID, f"the database cannot be reached: {reason}") from None
+    if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
+        raise ConfigError(
+            Code.DATABASE_NEWER, f"the database is at revision {found}, this version knows only {head_revision()}"
+        )
+    return found

@@ -16,6 +16,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, Engine, exists, func, or_, update
 from sqlmodel import Session, col, select
 
+from packshot.db.engine import writers_gate
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run, Store
 from packshot.db.types import JobState as S
 from packshot.db.upsert import upsert
@@ -106,7 +107,8 @@ class Ledger:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction that writes; commits at the end, rolls back on any exception."""
-        with Session(self.engine.execution_options(write=True), expire_on_commit=False) as session, session.begin():
+        engine = self.engine.execution_options(write=True)
+        with writers_gate(self.engine), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def state(self, job_id: int) -> S:

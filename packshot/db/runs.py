@@ -17,7 +17,7 @@ from packshot.catalog.model import Reject as CatalogReject
 from packshot.db.ledger import Ledger
 from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob
 from packshot.db.types import JobState, RunState
-from packshot.db.upsert import chunks, upsert
+from packshot.db.upsert import chunks, one_at_a_time, upsert
 from packshot.errors import Code
 from packshot.shots.model import ImageJob as PlannedJob
 from packshot.worker import is_dead
@@ -81,14 +81,15 @@ class Runs:
         now = self._ledger.now()
         jobs = {job.key: (job, product) for product, wanted in planned for job in wanted}
         with self._ledger.write() as session:
+            one_at_a_time(session, "enroll")  # two runs that lock the same rows would wait in a circle
             position = session.exec(select(func.count()).where(RunJob.run_id == run_id)).one()
             session.add_all(Reject(run_id=run_id, **asdict(reject)) for reject in rejects)
             ids = self._store_products(session, run_id, [product for product, _ in planned])
-            rows = [_job_row(*jobs[key], ids, now) for key in sorted(jobs)]
+            rows = [_job_row(*jobs[key], ids, now) for key in jobs]
             if rows:
                 session.execute(upsert(session, ImageJob, ["key"]), rows)
             states: dict[str, tuple[int, str]] = {}
-            for keys in chunks(sorted(jobs)):
+            for keys in chunks(list(jobs)):
                 session.execute(
                     update(ImageJob)
                     .where(col(ImageJob.key).in_(keys), col(ImageJob.state) == JobState.FAILED)
@@ -206,8 +207,7 @@ class Runs:
         """Add or renew the products; returns their ids."""
         rows = {_identity(product): _product_row(product, run_id) for product in products}
         if rows:
-            # In the order of their keys, here and for jobs: two runs that lock the same rows never wait in a circle.
-            session.execute(upsert(session, Product, _IDENTITY, _RENEWED), [rows[key] for key in sorted(rows)])
+            session.execute(upsert(session, Product, _IDENTITY, _RENEWED), list(rows.values()))
         ids: dict[_Identity, int] = {}
         for keys in chunks(list(rows)):
             query = select(Product.catalog, Product.product_key, Product.variant_key, Product.id)

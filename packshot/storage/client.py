@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
@@ -23,6 +25,15 @@ _ISOLATED: dict[str, Any] = {
 }
 
 
+_one_at_a_time = threading.Lock()  # clients may be shared by threads, the session that makes them may not
+
+
+@lru_cache(maxsize=1)
+def _session() -> boto3.session.Session:
+    """Kept, because the description of S3 that it has loaded costs a quarter of a second."""
+    return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=_ISOLATED))
+
+
 def s3_client(
     *,
     endpoint: str,
@@ -36,27 +47,27 @@ def s3_client(
     read_timeout: float = 60,
 ) -> S3Client:
     """A client for one store; ``endpoint`` is empty for AWS. ``attempts`` includes the first. Threads may share it."""
-    session = boto3.session.Session(botocore_session=botocore.session.Session(session_vars=_ISOLATED))
-    return session.client(
-        "s3",
-        endpoint_url=endpoint or None,
-        region_name=region,
-        aws_access_key_id=access_key_id,
-        aws_secret_access_key=secret_access_key,
-        config=Config(  # type: ignore[call-arg]  # the stubs do not know ignore_configured_endpoint_urls yet
-            signature_version="s3v4",
-            # boto3's own default over https is a chunked body with a trailer, which several vendors refuse.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            retries={"mode": "standard", "total_max_attempts": attempts},
-            max_pool_connections=connections,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            tcp_keepalive=True,
-            ignore_configured_endpoint_urls=True,
-            # HTTP_PROXY would capture 127.0.0.1 too.
-            proxies={} if is_loopback(endpoint) else None,
-            # With Content-MD5 boto3 stops signing the body over https; sign it all the same.
-            s3={"addressing_style": addressing, "payload_signing_enabled": True},
-        ),
-    )
+    with _one_at_a_time:
+        return _session().client(
+            "s3",
+            endpoint_url=endpoint or None,
+            region_name=region,
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret_access_key,
+            config=Config(  # type: ignore[call-arg]  # the stubs do not know ignore_configured_endpoint_urls yet
+                signature_version="s3v4",
+                # boto3's own default over https is a chunked body with a trailer, which several vendors refuse.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                max_pool_connections=connections,
+                connect_timeout=connect_timeout,
+                read_timeout=read_timeout,
+                tcp_keepalive=True,
+                ignore_configured_endpoint_urls=True,
+                # HTTP_PROXY would capture 127.0.0.1 too.
+                proxies={} if is_loopback(endpoint) else None,
+                # With Content-MD5 boto3 stops signing the body over https; sign it all the same.
+                s3={"addressing_style": addressing, "payload_signing_enabled": True},
+            ),
+        )
