@@ -16,7 +16,9 @@ from uuid import UUID
 from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import State
+from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
+from prefect.logging.handlers import APILogWorker
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import opaque
@@ -34,6 +36,7 @@ from tasks.plan_run import plan_catalog, plan_run
 from tasks.report_run import report_run
 
 PROGRESS_EVERY = 5.0  # seconds
+DRAIN = 60.0  # seconds for the last states and log lines to reach the server
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,15 @@ def shards(size: int, concurrency: int) -> Iterator[tuple[int, int]]:
     length = min(max(20 * concurrency, 100), 1000)
     for first in range(0, size, length):
         yield first, min(length, size - first)
+
+
+def run_here(options: RunOptions) -> State[Report]:
+    """Run the flow in this process, and return when the server has been told everything: it may be stopped then."""
+    try:
+        return cast(State[Report], catalog_imaging(options, return_state=True))
+    finally:
+        EventsWorker.drain_all(timeout=DRAIN, at_exit=False)
+        APILogWorker.drain_all(timeout=DRAIN, at_exit=False)
 
 
 def _final_state(report: Report) -> State[Report]:

@@ -32,7 +32,7 @@ def run_demo(catalog: str, stay: bool) -> Report:
     ``stay``: keep it all up until Ctrl-C. What was made stays in any case, so a second demo makes nothing again.
     """
     err.print("Starting an S3 server, an emulator of the image API and a Prefect server, all on this machine ...")
-    with Sandbox(HOME / "sandbox") as sandbox, prefect_server(HOME) as api:
+    with Sandbox(HOME / "sandbox") as sandbox, prefect_server(HOME, own=True) as api:
         settings = _demo_settings(sandbox)
         report = run_flow(settings, RunOptions(catalog=catalog))
         made = assets(open_engine(settings.db_url))

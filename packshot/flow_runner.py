@@ -31,7 +31,7 @@ def run_flow(settings: Settings, options: RunOptions) -> Report:
     """
     preflight(settings, options)
     with prefect_server(settings.home), live_progress(ready_engine(settings)):
-        state = load_flow()(options, return_state=True)
+        state = load_flow()(options)
     result = state.result(raise_on_failure=False)
     if isinstance(result, Report):
         return result
@@ -41,7 +41,7 @@ def run_flow(settings: Settings, options: RunOptions) -> Report:
 
 
 def load_flow() -> Any:
-    """The flow of this project.
+    """The function that runs this project's flow in this process.
 
     Raises:
         ConfigError: the current folder holds no flows.
@@ -56,6 +56,6 @@ def load_flow() -> Any:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
-    flow = importlib.import_module(FLOW).catalog_imaging
+    run_here = importlib.import_module(FLOW).run_here
     logging.getLogger("prefect.events").setLevel(logging.ERROR)
-    return flow
+    return run_here

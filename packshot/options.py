@@ -11,7 +11,7 @@ from packshot.errors import Code, ConfigError
 
 
 class RunOptions(BaseModel):
-    """Holds no secret and no long list: Prefect stores and shows parameters in clear."""
+    """What this run is to do. No secrets here: Prefect stores and shows parameters in clear."""
 
     model_config = ConfigDict(extra="forbid")
 

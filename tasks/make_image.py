@@ -9,7 +9,7 @@ from packshot.db.types import JobState
 from packshot.studio import Outcome, Studio
 
 
-@task(name="image", task_run_name="{label}", cache_policy=NO_CACHE, persist_result=False, tags=["packshot-image"])
+@task(name="image", task_run_name="{label}", cache_policy=NO_CACHE, persist_result=False)
 def make_image(job_id: int, label: str, studio: Studio) -> State[Outcome]:
     """Safe to run at any moment: the ledger decides what is left to do, and whether a call may be bought for it.
 

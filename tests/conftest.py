@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.fixtures_postgres", "tests.fixtures_store"]
+pytest_plugins = [
+    "tests.fixtures_postgres",
+    "tests.fixtures_prefect",
+    "tests.fixtures_shop",
+    "tests.fixtures_store",
+]

@@ -73,20 +73,18 @@ def spend(url: str, order: tuple[int, list[int]], barrier: Barrier) -> int:
 
 
 def enroll(url: str, order: tuple[int, bool], barrier: Barrier) -> list[int]:
-    """Plan the same catalog, forwards or backwards, in batches; returns (jobs of the run, run id)."""
+    """Plan the same catalog, the rows of each batch forwards or backwards; returns (jobs of the run, run id)."""
     batches, backwards = order
     ledger = Ledger(open_engine(url))
     runs = Runs(ledger)
     whole = plan(batches * 20, "packshot", "detail")
-    whole = whole[::-1] if backwards else whole
     barrier.wait(60)
     with ledger.write() as session:
         register_store(session, "shop", "https://s3.example", "https://cdn.example/shop")
     run_id = runs.open("shop", "shop.csv", {}, None, None)
-    # Different batches, so that the runs meet in the middle of transactions, holding different rows.
-    size = 20 if backwards else 25
-    for start in range(0, len(whole), size):
-        runs.enroll(run_id, whole[start : start + size], [])
+    for start in range(0, len(whole), 20):
+        batch = whole[start : start + 20]
+        runs.enroll(run_id, batch[::-1] if backwards else batch, [])
     return [runs.size(run_id), run_id]
 
 

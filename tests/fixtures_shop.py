@@ -1,0 +1,136 @@
+"""A shop with everything real: an image API on a socket, an S3 server, a database, settings in the environment."""
+
+from __future__ import annotations
+
+import csv
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from sqlalchemy import Engine
+
+from packshot.db.engine import open_engine
+from packshot.options import RunOptions
+from packshot.report import Report
+from packshot.sandbox.emulator import Emulator
+from packshot.sandbox.seaweed import Seaweed
+from packshot.settings import ENV_FILE, PREFIX, Settings, load_settings
+from tests.fixtures_prefect import PrefectApi
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples/catalog/products.csv"
+KEY = "sk-test-9f2c71d0a4b84e6e"
+SYSTEM_TOKEN = "token-test-5b0d3c55e1f04a11"
+
+# One small picture of each product: 1K is the least the API makes.
+SHOTS = """
+version: 1
+shots:
+  - name: front
+    aspect_ratio: "1:1"
+    image_size: 1K
+    references: 1
+    prompt: "{{ facts }} A studio photo. Output the final image only."
+"""
+
+
+class Shop:
+    """The environment of one test's runs. Waits before a retry are too short to notice."""
+
+    def __init__(self, folder: Path, emulator: Emulator, seaweed: Seaweed, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.emulator = emulator
+        self.home = folder / "home"
+        self.shots = folder / "shots.yaml"
+        self.shots.write_text(SHOTS)
+        self.secrets = [KEY, SYSTEM_TOKEN, seaweed.secret_access_key]
+        self._patch = patch
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            patch.delenv(name)
+        no_file = folder / "no.env"  # a developer's own .env is none of ours
+        no_file.touch()
+        self.set(**{name.removeprefix(PREFIX): value for name, value in seaweed.settings().items()})
+        self.set(
+            ENV_FILE=no_file,
+            HOME=self.home,
+            SHOTS=self.shots,
+            S3_PREFIX=f"pub/t-{uuid.uuid4().hex[:12]}",
+            APIYI_BASE_URL=emulator.base_url,
+            APIYI_KEY=KEY,
+            APIYI_SYSTEM_TOKEN=SYSTEM_TOKEN,
+            DOWNLOAD_HOSTS="127.0.0.1",
+            DOWNLOAD_CIDRS="127.0.0.0/8",
+            CONCURRENCY=8,
+            BACKOFF="0.05",
+            BACKOFF_BAD_GATEWAY="0.05",
+            STALL_GRACE="0.2",
+        )
+
+    def set(self, **variables: object) -> None:
+        """Set PACKSHOT_ variables, for this process and the commands it starts."""
+        for name, value in variables.items():
+            self._patch.setenv(PREFIX + name, str(value))
+
+    def unset(self, *names: str) -> None:
+        for name in names:
+            self._patch.delenv(PREFIX + name)
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings()
+
+    @property
+    def engine(self) -> Engine:
+        return open_engine(self.settings.db_url)
+
+    def run(self, catalog: Path | str = EXAMPLE, **options: Any) -> Report:
+        """Run the flow in this process, on the session's Prefect server."""
+        from flows.catalog_imaging import catalog_imaging
+
+        state = catalog_imaging(RunOptions(catalog=str(catalog), **options), return_state=True)  # type: ignore[call-overload]
+        report = state.result(raise_on_failure=False)
+        if isinstance(report, BaseException):
+            raise report
+        assert isinstance(report, Report)
+        return report
+
+
+class OpenShop(Protocol):
+    def __call__(self, **emulator: Any) -> Shop: ...
+
+
+@pytest.fixture
+def open_shop(
+    seaweed: Seaweed, prefect: PrefectApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OpenShop]:
+    """Opens a shop; arguments are the emulator's."""
+    assert prefect
+    with ExitStack() as stack:
+
+        def open_(**emulator: Any) -> Shop:
+            values = {"key": KEY, "system_token": SYSTEM_TOKEN, "latency": 0.01, **emulator}
+            return Shop(tmp_path, stack.enter_context(Emulator(**values)), seaweed, monkeypatch)
+
+        yield open_
+
+
+@pytest.fixture
+def shop(open_shop: OpenShop) -> Shop:
+    return open_shop()
+
+
+def write_catalog(path: Path, count: int, **changed: str) -> Path:
+    """A plain catalog of ``count`` products, p-001 and so on. ``changed``: other titles, by key with _ for -."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "title", "category"])
+        for number in range(1, count + 1):
+            key = f"p-{number:03d}"
+            rows.writerow([key, changed.get(key.replace("-", "_"), f"Product {number}"), "Home"])
+    return path
+
+
