@@ -56,7 +56,7 @@ def packshot(folder: Path, images: int, at_once: int) -> float:
     catalog = folder / "catalog.jsonl"
     lines = (json.dumps({"id": f"mug-{n}", "title": f"Mug number {n}", "color": "red"}) for n in range(images + 1))
     catalog.write_text("\n".join(lines) + "\n")
-    flow = load_flow()
+    flow = load_flow(Path.cwd())
     flow(RunOptions(catalog=str(catalog), concurrency=at_once, limit=1))
     began = time.perf_counter()
     report = flow(RunOptions(catalog=str(catalog), concurrency=at_once)).result()

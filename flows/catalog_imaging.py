@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, runtime
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
@@ -33,6 +33,7 @@ from packshot.studio import ARCHIVES_AT_ONCE, Outcome, Studio
 from packshot.window import Window
 from tasks.make_image import make_image
 from tasks.plan_run import plan_catalog, plan_run
+from tasks.progress import Progress
 from tasks.report_run import report_run
 
 PROGRESS_EVERY = 5.0  # seconds
@@ -60,9 +61,9 @@ def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noq
         return Completed(message=f"{plan.to_make} images to make for ${plan.cost_micro / 1e6:.2f}")
     concurrency = options.concurrency or load_settings().concurrency
     started = plan_run(options)
-    progress = cast(UUID, create_progress_artifact(0.0, description=f"0 of {started.size} images"))
     stop = None
     try:
+        progress = cast(UUID, create_progress_artifact(0.0, description=f"0 of {started.size} images"))
         for first, count in shards(started.size, concurrency):
             shard = make_shard.with_options(
                 flow_run_name=f"run {started.run_id}, images {first + 1}-{first + count}",
@@ -80,11 +81,8 @@ def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noq
 
 
 @flow(name="image-shard", persist_result=False)
-def make_shard(
-    run_id: int, first: int, count: int, size: int, concurrency: int, progress: UUID | None = None
-) -> ShardResult:
+def make_shard(run_id: int, first: int, count: int, size: int, concurrency: int, artifact: UUID) -> ShardResult:
     """Make the run's jobs at the positions ``first`` to ``first + count - 1``."""
-    log = get_run_logger()
     studio = Studio(load_settings(), run_id, concurrency)
     items = {item.job_id: item for item in studio.runs.work(run_id, first, count)}
 
@@ -95,24 +93,28 @@ def make_shard(
     window = Window(submit, *pool_size(concurrency), stopped=lambda: studio.stopped)
     for item in items.values():
         window.put(item.job_id, item.wait)
+    progress = Progress(artifact)
     shown = time.monotonic()
-    for job_id, future in window.run():
-        future.wait()
-        outcome = future.result(raise_on_failure=False)
-        if isinstance(outcome, Outcome) and outcome.retry_in is not None:
-            window.put(job_id, outcome.retry_in)
-        if time.monotonic() - shown > PROGRESS_EVERY:
-            shown = time.monotonic()
-            done = studio.runs.progress(run_id)
-            text = ", ".join(f"{number} {state}" for state, number in sorted(done.items()))
-            log.info("of %s images: %s", size, text)
-            if progress:
-                update_progress_artifact(progress, 100 * done.get("archived", 0) / size, text)
+    try:
+        for job_id, future in window.run():
+            future.wait()
+            outcome = future.result(raise_on_failure=False)
+            if isinstance(outcome, Outcome) and outcome.retry_in is not None:
+                window.put(job_id, outcome.retry_in)
+            if time.monotonic() - shown > PROGRESS_EVERY:
+                shown = time.monotonic()
+                done = studio.runs.progress(run_id)
+                text = ", ".join(f"{number} {state}" for state, number in sorted(done.items()))
+                progress.show(100 * done.get("archived", 0) / size, f"of {size} images: {text}")
+    except BaseException:
+        # Ctrl-C, a cancelled run: calls in the air come home before the pool ends, but no new one is bought.
+        studio.stop_reason = studio.stop_reason or (Code.INTERRUPTED, "the run was interrupted")
+        raise
     return ShardResult(studio.stop_reason)
 
 
 def pool_size(concurrency: int) -> tuple[int, int]:
-    """(threads, spare threads) for ``concurrency`` calls at once: some bring images home while others call, and when all
+    """(threads, spare threads) for ``concurrency`` calls at once: some bring images home while others call; when all
     calls end at the same moment, the spare ones take over their slots."""
     return concurrency + ARCHIVES_AT_ONCE, concurrency
 

@@ -89,7 +89,11 @@ def run(
     )  # fmt: skip
     if settings.plain_http:
         err.print(f"warning: the API key travels unencrypted to {settings.base_url}", markup=False)
-    report = run_flow(settings, options)
+    try:
+        report = run_flow(settings, options)
+    except KeyboardInterrupt:
+        err.print("interrupted: what was made is safe, and the same command goes on from here")
+        raise typer.Exit(130) from None
     if as_json:
         print_json(queries.run_facts(report.run) | {"unfinished": report.unfinished, "rejects": report.rejects})
     else:
@@ -182,6 +186,11 @@ def sandbox(
     """Run the image API's emulator and an S3 server until Ctrl-C, and print the settings that use them."""
     from packshot.sandbox.sandbox import Sandbox, write_env_file
 
+    low, high = latency
+    if not 0 <= low <= high:
+        raise ConfigError(Code.SETTINGS_INVALID, f"--latency {low:g} {high:g}: two numbers of seconds, low and high")
+    if env_file and env_file.exists():  # said before anything is started
+        raise ConfigError(Code.SETTINGS_INVALID, f"{env_file} exists already; name another file, or remove it")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())

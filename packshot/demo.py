@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from packshot.catalog import open_catalog
 from packshot.contact_sheet import SheetItem, write_contact_sheet
 from packshot.db.engine import open_engine
 from packshot.db.queries import assets
-from packshot.flow_runner import run_flow
+from packshot.flow_runner import project_folder, run_flow
 from packshot.options import RunOptions
+from packshot.plan import catalog_options
 from packshot.report import Report
 from packshot.sandbox.prefect_server import prefect_server
 from packshot.sandbox.sandbox import Sandbox, write_env_file
@@ -31,6 +33,8 @@ def run_demo(catalog: str, stay: bool) -> Report:
 
     ``stay``: keep it all up until Ctrl-C. What was made stays in any case, so a second demo makes nothing again.
     """
+    project_folder()
+    open_catalog(catalog, catalog_options(RunOptions(catalog=catalog)))
     err.print("Starting an S3 server, an emulator of the image API and a Prefect server, all on this machine ...")
     with Sandbox(HOME / "sandbox") as sandbox, prefect_server(HOME, own=True) as api:
         settings = _demo_settings(sandbox)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from packshot.apiyi import ApiyiClient
 from packshot.db.engine import check_revision, head_revision, open_engine
@@ -13,19 +14,22 @@ from packshot.settings import Settings
 from packshot.shots import load_shot_list
 from packshot.storage import Finding, ObjectStore
 
+THEN_DOCTOR = ", then run `packshot doctor`"
+
 
 def examine(settings: Settings) -> list[Finding]:
     """One finding for each thing a run relies on; each that is not well says what mends it."""
-    findings = [
+    found = [
         *_guarded("API key and model", lambda: _provider(settings)),
         *_guarded("shot list", lambda: [_shots(settings)]),
         *_guarded("database", lambda: [_database(settings)]),
-        *_guarded("storage", lambda: ObjectStore(settings).probe()),
+        *_guarded("storage", lambda: _storage(settings)),
         _prefect(),
     ]
     if settings.plain_http:
-        findings.insert(0, _plain_http(settings))
-    return findings
+        found.insert(0, _plain_http(settings))
+    # Whoever reads this has run the doctor already.
+    return [replace(finding, next_step=finding.next_step.removesuffix(THEN_DOCTOR)) for finding in found]
 
 
 def _guarded(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
@@ -33,6 +37,10 @@ def _guarded(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
         return look()
     except PackshotError as error:
         return [Finding(name, False, error.message, error.code.next_step)]
+
+
+def _storage(settings: Settings) -> list[Finding]:
+    return [replace(finding, name=f"storage, {finding.name}") for finding in ObjectStore(settings).probe()]
 
 
 def _plain_http(settings: Settings) -> Finding:

@@ -44,6 +44,7 @@ class Code(StrEnum):
     SETTINGS_INVALID = "settings_invalid", Billed.NO, False, True, "correct the variable, then run `packshot doctor`"
     SHOTS_INVALID = "shots_invalid", Billed.NO, False, True, "correct the shot list"
     CATALOG_INVALID = "catalog_invalid", Billed.NO, False, True, "correct the catalog file or the reading options"
+    PROJECT_MISSING = "project_missing", Billed.NO, False, True, "change to the project's folder, then run again"
     PREFECT_UNREACHABLE = "prefect_unreachable", Billed.NO, False, True, "start a server: `prefect server start`"
     DATABASE_OUTDATED = "database_outdated", Billed.NO, False, True, "run `packshot db upgrade`"
     DATABASE_NEWER = (
@@ -105,7 +106,13 @@ class Code(StrEnum):
     )
 
     # --- object storage ---------------------------------------------------------------------------------------
-    S3_UNREACHABLE = "s3_unreachable", Billed.NO, True, False, "run `packshot doctor`"
+    S3_UNREACHABLE = (
+        "s3_unreachable",
+        Billed.NO,
+        True,
+        False,
+        "check the network and PACKSHOT_S3_ENDPOINT_URL, then run `packshot doctor`",
+    )
     S3_DENIED = (
         "s3_denied",
         Billed.NO,
@@ -119,6 +126,7 @@ class Code(StrEnum):
 
     # --- the run as a whole -----------------------------------------------------------------------------------
     BUDGET_REACHED = "budget_reached", Billed.NO, False, True, "raise the maximum cost, or run again tomorrow"
+    IN_PROGRESS = "in_progress", Billed.NO, True, False, "another run is making it, or was cut off: run again later"
     DISK_FULL = "disk_full", Billed.NO, True, True, "free space under PACKSHOT_HOME, then run again"
     UNEXPECTED = "unexpected", Billed.UNKNOWN, False, False, "this is a bug: report it with the log"
 
@@ -156,8 +164,9 @@ class PackshotError(Exception):
         self.details = details
 
     def __str__(self) -> str:
+        end = "" if self.message.endswith((".", "!", "?")) else "."
         step = f" Next: {self.code.next_step}." if self.code.next_step else ""
-        return f"{self.code}: {self.message}{step}"
+        return f"{self.code}: {self.message}{end}{step}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.code, self.message, self.details))

@@ -16,7 +16,7 @@ from packshot.errors import Code, ConfigError, PackshotError
 from packshot.options import RunOptions
 from packshot.report import Report
 from packshot.run import preflight, ready_engine
-from packshot.sandbox.prefect_server import prefect_server
+from packshot.sandbox.prefect_server import is_healthy, prefect_server
 from packshot.settings import Settings
 from packshot.terminal import live_progress
 
@@ -29,9 +29,16 @@ def run_flow(settings: Settings, options: RunOptions) -> Report:
     Raises:
         PackshotError: nothing was begun, and the message says why.
     """
+    root = project_folder()
     preflight(settings, options)
-    with prefect_server(settings.home), live_progress(ready_engine(settings)):
-        state = load_flow()(options)
+    with prefect_server(settings.home) as api, live_progress(ready_engine(settings)):
+        try:
+            state = load_flow(root)(options)
+        except Exception as error:
+            if is_healthy(api):
+                raise
+            message = f"the Prefect server at {api} went away; what was made until then is safe, so run again"
+            raise PackshotError(Code.PREFECT_UNREACHABLE, message) from error
     result = state.result(raise_on_failure=False)
     if isinstance(result, Report):
         return result
@@ -40,20 +47,25 @@ def run_flow(settings: Settings, options: RunOptions) -> Report:
     raise PackshotError(Code.UNEXPECTED, f"the flow ended as {state.name}: {state.message}")
 
 
-def load_flow() -> Any:
-    """The function that runs this project's flow in this process.
+def project_folder() -> Path:
+    """The current folder, if it is a checkout.
 
     Raises:
-        ConfigError: the current folder holds no flows.
+        ConfigError: it holds no flows.
     """
     root = Path.cwd()
     if not (root / "flows" / "catalog_imaging.py").is_file():
         raise ConfigError(
-            Code.SETTINGS_INVALID,
-            f"{root} holds no flows/catalog_imaging.py: run this in a checkout, where flows/ and tasks/ are",
+            Code.PROJECT_MISSING,
+            f"{root} holds no flows/catalog_imaging.py: this works in a checkout, where flows/ and tasks/ are",
         )
-    # Our own progress says what Prefect's log lines would; the UI has them all. An explicit setting wins.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
+    return root
+
+
+def load_flow(root: Path) -> Any:
+    """The function that runs this project's flow in this process."""
+    # Our own progress and report say what Prefect's log lines would; the UI has them all. An explicit setting wins.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     run_here = importlib.import_module(FLOW).run_here

@@ -10,7 +10,7 @@ from packshot.settings import Settings
 
 
 class Verdict(StrEnum):
-    """``retry``: after ``Decision.delay`` seconds. ``stop``: the job stays as it is, and the run ends."""
+    """``retry``: after ``Decision.delay`` seconds. ``stop``: the job stays as it is, because the run ends."""
 
     RETRY = "retry"
     FAIL = "fail"
@@ -20,8 +20,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """What becomes of the job, and whether the run ends."""
+
     verdict: Verdict
     delay: float = 0.0
+    stops_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ def after_call(error: PackshotError, past: Past, settings: Settings, jitter: flo
     """
     code = error.code
     if code.stops_run and not (error.details.get("maybe_transient") and past.tries == 1):
-        return Decision(Verdict.STOP)
+        # What was billed is not bought once more by the next run without a person having looked.
+        return Decision(Verdict.STOP if code.billed is Billed.NO else Verdict.HOLD, stops_run=True)
     again = Decision(Verdict.RETRY, _delay(error, past.tries, settings, jitter))
     if code.billed is Billed.NO:
         transient = code.retryable or code.stops_run
@@ -63,7 +67,7 @@ def after_archive(error: PackshotError, tries: int, settings: Settings, jitter: 
     Nothing is ever bought here. ``fail`` means only that this run gives up: the image stays received.
     """
     if error.code.stops_run:
-        return Decision(Verdict.STOP)
+        return Decision(Verdict.STOP, stops_run=True)
     if error.code is Code.URL_EXPIRED:
         return Decision(Verdict.HOLD)
     if error.code.retryable and tries < settings.max_archive_tries:

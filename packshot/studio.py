@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from packshot.errors import ArchiveError, Code, PackshotError, ProviderError
 from packshot.policy import Decision, Verdict, after_archive, after_call
 from packshot.run import open_ledger
 from packshot.settings import Settings
+from packshot.slots import CallSlots
 from packshot.storage import ObjectStore
-
 
 ARCHIVES_AT_ONCE = 8  # images brought home at the same time; each may hold its bytes and its pixels in memory
 
@@ -54,10 +53,8 @@ class Studio:
         self.client = ApiyiClient(settings)
         self.policy = DownloadPolicy.from_settings(settings)
         self.stop_reason: tuple[Code, str] | None = None
-        self._slots = threading.BoundedSemaphore(concurrency)
+        self._slots = CallSlots(concurrency)
         self._archivers = threading.BoundedSemaphore(ARCHIVES_AT_ONCE)
-        self._counter = threading.Lock()
-        self._in_flight = 0
         self._jitter: Callable[[], float] = random.Random().random  # noqa: S311  (spreads retries, keeps no secret)
         settings.spool.mkdir(parents=True, exist_ok=True)
 
@@ -72,7 +69,7 @@ class Studio:
         if state is JobState.GENERATED:
             claim = self.ledger.claim(job_id)
             return self._archive(claim) if claim else Outcome(job_id, state)
-        with self._call_slot():
+        with self._slots.take():
             if self.stopped:
                 return Outcome(job_id, state)
             claim = self.ledger.claim(job_id)
@@ -87,11 +84,16 @@ class Studio:
         """Commit the attempt, then make the call. Returns (attempt id, what came of it)."""
         job = claim.job
         try:
-            request = _request(job)
             price = self.settings.price_micro(job.model)
-            attempt = self.ledger.begin(claim, self.run_id, price, self.settings.apiyi_format, self._in_flight)
         except PackshotError as error:
+            self.ledger.release(claim)
             return None, error
+        try:
+            attempt = self.ledger.begin(claim, self.run_id, price, self.settings.apiyi_format, self._slots.taken)
+        except PackshotError as error:  # the budget is used up; the ledger has taken the claim back
+            return None, error
+        request = _request(job)
+        self._slots.sent()
         try:
             return attempt, self.client.generate(request, self.settings.spool, f"attempt-{attempt}")
         except PackshotError as error:
@@ -118,6 +120,7 @@ class Studio:
         ordered = pixels(job.aspect_ratio, job.image_size)
         try:
             with self._archivers:
+                self._slots.calls_first()
                 archived = archive_image(
                     generation.url or Path(generation.spool_path or ""),
                     ordered,
@@ -155,7 +158,7 @@ class Studio:
 
     # --- the parts --------------------------------------------------------------------------------------------
     def _outcome(self, job_id: int, error: PackshotError, decision: Decision) -> Outcome:
-        if decision.verdict is Verdict.STOP:
+        if decision.stops_run:
             return self._stop(job_id, error)
         retry_in = decision.delay if decision.verdict is Verdict.RETRY else None
         return Outcome(job_id, self.ledger.state(job_id), error.code, error.message, retry_in=retry_in)
@@ -163,17 +166,6 @@ class Studio:
     def _stop(self, job_id: int, error: PackshotError) -> Outcome:
         self.stop_reason = self.stop_reason or (error.code, error.message)
         return Outcome(job_id, self.ledger.state(job_id), error.code, error.message)
-
-    @contextmanager
-    def _call_slot(self) -> Iterator[None]:
-        with self._slots:
-            with self._counter:
-                self._in_flight += 1
-            try:
-                yield
-            finally:
-                with self._counter:
-                    self._in_flight -= 1
 
 
 def _request(job: ImageJob) -> ImageRequest:

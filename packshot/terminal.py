@@ -11,18 +11,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from packshot.db.ledger import Ledger
 from packshot.db.runs import Runs
 from packshot.db.tables import Run
-from packshot.db.types import RunState
 from packshot.worker import this_worker
 
-out = Console()
-err = Console(stderr=True)
+# A line is one line, however narrow the window: broken ones cannot be copied or searched.
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
 
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
 
@@ -33,22 +32,23 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], as_json: bool, empty: str) -> None:
-    """The rows as JSON, whole, or as a table of ``columns`` (key -> heading)."""
+    """The rows as JSON, whole, or as aligned lines with ``columns`` (key -> heading): nothing is cut off."""
     if as_json:
         print_json(list(rows))
         return
     if not rows:
         out.print(empty)
         return
-    table = Table(*columns.values())
-    for row in rows:
-        table.add_row(*(_cell(row.get(key)) for key in columns))
-    out.print(table)
+    lines = [list(columns.values()), *([_cell(row.get(key)) for key in columns] for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        padded = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        out.print(padded.rstrip(), markup=False, highlight=False)
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
-    return text.replace("[", "\\[")  # catalog text is no markup
+    text = "-" if value in (None, "") else f"{value:.2f}" if isinstance(value, float) else str(value)
+    return " ".join(text.split())
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def _watch(engine: Engine, ended: threading.Event) -> None:
         while not ended.wait(PLAIN_EVERY):
             line = _standing(engine, runs)[2]
             if line != last:
-                err.print(line)
+                err.print(line, markup=False, highlight=False)
                 last = line
         return
     columns = (TextColumn("images"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -84,7 +84,7 @@ def _watch(engine: Engine, ended: threading.Event) -> None:
 
 def _standing(engine: Engine, runs: Runs) -> tuple[int, int, str]:
     """(jobs to see to, those that have ended, a line of text)."""
-    mine = select(Run).where(Run.worker == this_worker(), Run.state == RunState.RUNNING).order_by(col(Run.id).desc())
+    mine = select(Run).where(Run.worker == this_worker()).order_by(col(Run.id).desc())
     with Session(engine) as session:
         run = session.exec(mine).first()
     if run is None or run.id is None:

@@ -3,7 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from packshot.db.types import JobState
 from packshot.studio import Outcome, Studio
@@ -21,4 +21,8 @@ def make_image(job_id: int, label: str, studio: Studio) -> State[Outcome]:
     if outcome.retry_in is not None:
         message = f"{outcome.code}: again in {outcome.retry_in:.0f} s"
         return Completed(name="WillRetry", message=message, data=outcome)
-    return Failed(name=outcome.state.capitalize(), message=f"{outcome.code}: {outcome.message}", data=outcome)
+    if outcome.code is None:
+        message = "nothing was bought: the run was stopped, or another run is making this image"
+        return Cancelled(name="LeftAlone", message=message, data=outcome)
+    name = "Held" if outcome.state is JobState.HELD else "Failed"
+    return Failed(name=name, message=f"{outcome.code}: {outcome.message}", data=outcome)

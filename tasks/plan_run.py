@@ -9,7 +9,7 @@ from packshot.run import StartedRun, plan_only, start_run
 from packshot.settings import load_settings
 
 
-@task(name="plan", cache_policy=NO_CACHE, persist_result=False)
+@task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_run(options: RunOptions) -> StartedRun:
     """No retries: what can fail here is the user's input, and nothing was bought."""
     started = start_run(load_settings(), options, runtime.flow_run.id)
@@ -17,7 +17,7 @@ def plan_run(options: RunOptions) -> StartedRun:
     return started
 
 
-@task(name="plan", cache_policy=NO_CACHE, persist_result=False)
+@task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_catalog(options: RunOptions) -> Plan:
     """What a run would make and cost, without changing anything."""
     plan = plan_only(load_settings(), options)

@@ -10,7 +10,7 @@ from packshot.run import finish_run
 from packshot.settings import load_settings
 
 
-@task(name="report", cache_policy=NO_CACHE, persist_result=False)
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def report_run(run_id: int, stop: tuple[Code, str] | None, notes: list[str]) -> Report:
     """Counts are checked here: planned = archived + failed + held, or the run is not closed."""
     report = finish_run(load_settings(), run_id, stop, notes)

@@ -132,5 +132,3 @@ def write_catalog(path: Path, count: int, **changed: str) -> Path:
             key = f"p-{number:03d}"
             rows.writerow([key, changed.get(key.replace("-", "_"), f"Product {number}"), "Home"])
     return path
-
-

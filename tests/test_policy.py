@@ -19,14 +19,14 @@ AFTER_CALL: dict[Code, tuple[Verdict, Verdict]] = {
     Code.SETTINGS_INVALID: (STOP, STOP), Code.SHOTS_INVALID: (STOP, STOP), Code.CATALOG_INVALID: (STOP, STOP),
     Code.PREFECT_UNREACHABLE: (STOP, STOP), Code.DATABASE_OUTDATED: (STOP, STOP), Code.DATABASE_NEWER: (STOP, STOP),
     Code.SANDBOX_FAILED: (STOP, STOP), Code.BAD_KEY: (STOP, STOP), Code.BALANCE_EMPTY: (STOP, STOP),
-    Code.MODEL_UNAVAILABLE: (STOP, STOP), Code.FORBIDDEN: (STOP, STOP), Code.ANSWER_NOT_SAVED: (STOP, STOP),
+    Code.MODEL_UNAVAILABLE: (STOP, STOP), Code.FORBIDDEN: (STOP, STOP), Code.PROJECT_MISSING: (STOP, STOP),
     Code.S3_DENIED: (STOP, STOP), Code.BUCKET_MISSING: (STOP, STOP), Code.BUDGET_REACHED: (STOP, STOP),
     Code.DISK_FULL: (STOP, STOP),
     # not billed, and another try may help
     Code.RATE_LIMITED: (RETRY, RETRY), Code.OVERLOADED: (RETRY, RETRY), Code.BAD_GATEWAY: (RETRY, RETRY),
     Code.WRITE_FAILED: (RETRY, RETRY), Code.CONNECT_FAILED: (RETRY, RETRY), Code.DOWNLOAD_FAILED: (RETRY, RETRY),
     Code.NOT_AN_IMAGE: (RETRY, RETRY), Code.IMAGE_TRUNCATED: (RETRY, RETRY), Code.ARCHIVE_FAILED: (RETRY, RETRY),
-    Code.S3_UNREACHABLE: (RETRY, RETRY), Code.S3_INTEGRITY: (RETRY, RETRY), Code.S3_FAILED: (RETRY, RETRY),
+    Code.IN_PROGRESS: (RETRY, RETRY), Code.S3_UNREACHABLE: (RETRY, RETRY), Code.S3_INTEGRITY: (RETRY, RETRY), Code.S3_FAILED: (RETRY, RETRY),
     # not billed, and the same will happen again
     Code.BAD_REQUEST: (FAIL, FAIL), Code.MODERATION_BLOCKED: (FAIL, FAIL), Code.DOWNLOAD_REFUSED: (FAIL, FAIL),
     Code.URL_EXPIRED: (FAIL, FAIL), Code.TOO_LARGE: (FAIL, FAIL), Code.WRONG_SIZE: (FAIL, FAIL),
@@ -41,7 +41,7 @@ AFTER_CALL: dict[Code, tuple[Verdict, Verdict]] = {
     Code.INTERRUPTED: (RETRY, HOLD), Code.UNEXPECTED: (HOLD, HOLD),
     # billed
     Code.REFUSED_SAFETY: (HOLD, HOLD), Code.REFUSED_PROHIBITED: (HOLD, HOLD), Code.REFUSED_TEXT: (HOLD, HOLD),
-    Code.INPUT_BLOCKED: (HOLD, HOLD), Code.NO_IMAGE: (RETRY, HOLD),
+    Code.INPUT_BLOCKED: (HOLD, HOLD), Code.NO_IMAGE: (RETRY, HOLD), Code.ANSWER_NOT_SAVED: (HOLD, HOLD),
 }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_what_may_have_been_billed_is_bought_again_at_most_once(code: Code) -> N
 @pytest.mark.parametrize("code", [code for code in Code if code.billed is not Billed.NO])
 def test_nothing_that_may_have_been_billed_is_bought_again_against_the_settings(code: Code) -> None:
     nothing = given(on_unknown="hold", on_refusal="hold", on_no_image="hold")
-    assert verdict(code, 1, nothing) is (STOP if code.stops_run else HOLD)
+    assert verdict(code, 1, nothing) is HOLD
 
 
 @pytest.mark.parametrize(
@@ -158,3 +158,10 @@ def test_bringing_home_is_tried_as_often_as_the_settings_say() -> None:
     down = PackshotError(Code.S3_UNREACHABLE, "x")
     found = [after_archive(down, tries, given(max_archive_tries=3)) for tries in (1, 2, 3, 4)]
     assert found == [Decision(RETRY, 5), Decision(RETRY, 15), Decision(FAIL), Decision(FAIL)]
+
+
+def test_a_billed_answer_that_could_not_be_kept_stops_the_run_and_is_not_bought_again() -> None:
+    decision = after_call(PackshotError(Code.ANSWER_NOT_SAVED, "disk full"), Past(), given())
+    assert (decision.verdict, decision.stops_run) == (HOLD, True)
+    assert after_call(PackshotError(Code.BAD_KEY, "no"), Past(), given()).stops_run
+    assert not after_call(PackshotError(Code.RATE_LIMITED, "slow"), Past(), given()).stops_run

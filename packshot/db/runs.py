@@ -164,11 +164,14 @@ class Runs:
     def finish(self, run_id: int, state: RunState, code: Code | None = None, message: str = "") -> Run:
         """Write down what became of every job, and close the run. A run that is closed already stays as it is.
 
-        A job that is neither archived nor failed nor held by now was held back, by ``code`` where the run was stopped.
+        A job that is neither archived nor failed nor held by now was held back: by ``code`` where the run was stopped,
+        otherwise because it is in other hands.
         """
         done = col(ImageJob.state).in_([JobState.ARCHIVED, JobState.FAILED, JobState.HELD])
         became = case((done, col(ImageJob.state)), else_=JobState.HELD.value)
-        reason = case((col(ImageJob.state) != JobState.ARCHIVED, func.coalesce(col(ImageJob.code), code)))
+        reason = case(
+            (col(ImageJob.state) != JobState.ARCHIVED, func.coalesce(col(ImageJob.code), code or Code.IN_PROGRESS))
+        )
         of_job = col(ImageJob.id) == col(RunJob.job_id)
         with self._ledger.write() as session:
             run = session.exec(select(Run).where(Run.id == run_id).with_for_update()).one()

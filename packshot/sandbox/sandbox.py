@@ -124,7 +124,7 @@ def write_env_file(path: Path, variables: dict[str, str]) -> None:
     """Write ``NAME=value`` lines, readable by us alone: they hold secrets.
 
     Raises:
-        ConfigError: the file exists already; it may be the user's own.
+        ConfigError: the file exists already (it may be the user's own), or cannot be written.
     """
     try:
         with path.open("x") as file:
@@ -132,3 +132,5 @@ def write_env_file(path: Path, variables: dict[str, str]) -> None:
             file.write("".join(f"{name}={value}\n" for name, value in variables.items()))
     except FileExistsError:
         raise ConfigError(Code.SETTINGS_INVALID, f"{path} exists already; name another file, or remove it") from None
+    except OSError as error:
+        raise ConfigError(Code.SETTINGS_INVALID, f"{path} cannot be written: {error.strerror}") from None
