@@ -10,7 +10,8 @@ from pathlib import Path
 
 from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
 from packshot.archive import Archived, Destination, archive_image
-from packshot.db.ledger import Claim, Ledger, Received, Stored
+from packshot.db.ledger import Ledger
+from packshot.db.moves import Claim, Received, Stored
 from packshot.db.runs import Runs
 from packshot.db.tables import ImageJob, Product
 from packshot.db.types import JobState

@@ -18,7 +18,7 @@ from packshot.options import RunOptions
 from packshot.report import Report
 from packshot.sandbox.emulator import Emulator
 from packshot.sandbox.seaweed import Seaweed
-from packshot.settings import ENV_FILE, PREFIX, Settings, load_settings
+from packshot.settings import PREFIX, Settings, load_settings
 from tests.fixtures_prefect import PrefectApi
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,7 +91,7 @@ class Shop:
         """Run the flow in this process, on the session's Prefect server."""
         from flows.catalog_imaging import catalog_imaging
 
-        state = catalog_imaging(RunOptions(catalog=str(catalog), **options), return_state=True)  # type: ignore[call-overload]
+        state = catalog_imaging(RunOptions(catalog=str(catalog), **options), return_state=True)
         report = state.result(raise_on_failure=False)
         if isinstance(report, BaseException):
             raise report

@@ -121,7 +121,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, prefect: PrefectApi) -> I
     command = next(body.strip() for body in blocks("bash", STAYS_UP) if body.startswith("packshot sandbox"))
     with checkout.started(f"{command} --latency 0.1 0.2") as sandbox:
         deadline = time.monotonic() + 60
-        while not (folder / ".env").exists():
+        while not ((folder / ".env").exists() and (folder / ".env").read_text()):
             assert sandbox.poll() is None, (folder / "stays-up.log").read_text()
             assert time.monotonic() < deadline, "the sandbox did not write .env"
             time.sleep(0.1)
@@ -220,7 +220,7 @@ def test_the_settings_table_holds_every_setting() -> None:
     rows = settings_table().splitlines()
     assert len(rows) == 2 + len(Settings.model_fields) + 1
     assert "| `PACKSHOT_CONCURRENCY` | `5` | Calls in flight" in settings_table()
-    assert "| `PACKSHOT_S3_SECRET_ACCESS_KEY` |  | A secret |" in rows
+    assert "| `PACKSHOT_S3_ACCESS_KEY_ID` |  | Access key of the bucket; a secret |" in rows
     assert all(row.count("|") - row.count("\\|") == 4 for row in rows)
     with pytest.raises(ValueError, match="markers"):
         with_table("no markers here")

@@ -7,109 +7,24 @@ raises, so two workers can never own the same job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import CursorResult, Engine, exists, func, or_, update
+from sqlalchemy import func, or_, update
 from sqlmodel import Session, col, select
 
-from packshot.db.engine import writers_gate
+from packshot.db.moves import Claim, Moves, Received, Stored
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run, Store
 from packshot.db.types import JobState as S
 from packshot.db.upsert import upsert
 from packshot.errors import Billed, Code, PackshotError
 from packshot.policy import Decision, Past, Verdict
-from packshot.worker import is_dead, new_claim, this_worker
-
-ALLOWED: dict[S, frozenset[S]] = {
-    S.PLANNED: frozenset({S.CLAIMED, S.GENERATED}),
-    S.CLAIMED: frozenset({S.CALLING, S.PLANNED}),
-    S.CALLING: frozenset({S.GENERATED, S.PLANNED, S.FAILED, S.HELD}),
-    S.GENERATED: frozenset({S.ARCHIVED, S.HELD}),
-    S.ARCHIVED: frozenset(),
-    S.FAILED: frozenset({S.PLANNED}),
-    S.HELD: frozenset({S.PLANNED, S.GENERATED}),
-}
-"""The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again. To
-``generated`` from ``planned`` or ``held`` leads only an answer that came after its call was taken for lost."""
-
-_REFUSED = (Code.REFUSED_SAFETY, Code.REFUSED_PROHIBITED, Code.REFUSED_TEXT, Code.INPUT_BLOCKED)
+from packshot.worker import is_dead, new_claim
 
 
-class IllegalMove(RuntimeError):
-    """A job was not in the state, or not in the hands, that the caller believed. Nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job this worker owns until its lease ends, with all that is needed to work on it.
-
-    ``job.claimed_by`` is this claim's own name: a later claim of the same job, by whomever, has another one.
-    """
-
-    job: ImageJob
-    product: Product
-    generation: Generation | None
-    """What an earlier call brought back and is still to be archived: then there is nothing to buy."""
-
-    @property
-    def job_id(self) -> int:
-        assert self.job.id is not None
-        return self.job.id
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What a call brought back, as the ledger keeps it."""
-
-    url: str | None
-    expires_at: datetime | None
-    spool_path: str | None
-    body_path: str
-    http_status: int
-    request_ids: dict[str, str]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The permanent object, as the store confirmed it."""
-
-    bucket: str
-    key: str
-    sha256: str
-    bytes: int
-    mime: str
-    width: int
-    height: int
-    size_as_ordered: bool
-
-
-class Ledger:
+class Ledger(Moves):
     """State changes on one database, made by one worker. Safe to share between threads."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        lease: float = 1200,
-        worker: str | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self.engine = engine
-        self.worker = worker or this_worker()
-        self.now = now
-        self._lease = timedelta(seconds=lease)
-
-    @contextmanager
-    def write(self) -> Iterator[Session]:
-        """One transaction that writes; commits at the end, rolls back on any exception."""
-        engine = self.engine.execution_options(write=True)
-        with writers_gate(self.engine), Session(engine, expire_on_commit=False) as session, session.begin():
-            yield session
 
     def state(self, job_id: int) -> S:
         """Where a job stands right now."""
@@ -298,153 +213,6 @@ class Ledger:
                     job.code, job.message = error.code, error.message
                 session.add(job)
         return found
-
-    # --- the parts --------------------------------------------------------------------------------------------
-    @staticmethod
-    def _update(session: Session, statement: Any) -> int:
-        result = session.execute(statement.execution_options(synchronize_session=False))
-        return int(cast(CursorResult[Any], result).rowcount)
-
-    def _move(
-        self,
-        session: Session,
-        claim: Claim,
-        source: S,
-        target: S,
-        *,
-        keep: bool = False,
-        code: Code | None = None,
-        message: str = "",
-        retry_at: datetime | None = None,
-    ) -> None:
-        """Move a job of ours; ``keep`` keeps the claim, with a new lease. Anything but one row moved raises."""
-        if not self._moved(session, claim, source, target, keep, code, message, retry_at):
-            raise self._not_ours(claim, source)
-
-    def _moved(
-        self,
-        session: Session,
-        claim: Claim,
-        source: S,
-        target: S,
-        keep: bool = False,
-        code: Code | None = None,
-        message: str = "",
-        retry_at: datetime | None = None,
-    ) -> bool:
-        """As :meth:`_move`; False when the job is not in that state in our hands."""
-        if target not in ALLOWED[source]:
-            raise IllegalMove(f"{source} -> {target} is not a move a job can make")
-        now = self.now()
-        statement = (
-            update(ImageJob)
-            .where(col(ImageJob.id) == claim.job_id)
-            .where(col(ImageJob.state) == source, col(ImageJob.claimed_by) == claim.job.claimed_by)
-            .values(
-                state=target,
-                code=code,
-                message=message,
-                retry_at=retry_at,
-                updated_at=now,
-                claimed_by=claim.job.claimed_by if keep else None,
-                lease_until=now + self._lease if keep else None,
-            )
-        )
-        return self._update(session, statement) == 1
-
-    def _take_late(self, session: Session, claim: Claim, attempt_id: int) -> None:
-        """Take back a job whose call was settled as lost, if nothing was bought for it since."""
-        now = self.now()
-        newer = exists().where(col(Attempt.job_id) == claim.job_id, col(Attempt.id) > attempt_id)
-        lost = exists().where(col(Attempt.id) == attempt_id, col(Attempt.code) == Code.INTERRUPTED)
-        statement = (
-            update(ImageJob)
-            .where(col(ImageJob.id) == claim.job_id, col(ImageJob.state).in_([S.PLANNED, S.HELD]), lost, ~newer)
-            .values(
-                state=S.GENERATED,
-                code=None,
-                message="",
-                retry_at=None,
-                updated_at=now,
-                claimed_by=claim.job.claimed_by,
-                lease_until=now + self._lease,
-            )
-        )
-        if not self._update(session, statement):
-            raise self._not_ours(claim, S.CALLING)
-
-    @staticmethod
-    def _not_ours(claim: Claim, state: S) -> IllegalMove:
-        return IllegalMove(f"job {claim.job_id} is not {state} in the hands of this claim")
-
-    def _let_go(self, session: Session, claim: Claim, code: Code | None = None, message: str = "") -> None:
-        """Drop the claim on a received image without changing its state."""
-        statement = (
-            update(ImageJob)
-            .where(col(ImageJob.id) == claim.job_id)
-            .where(col(ImageJob.state) == S.GENERATED, col(ImageJob.claimed_by) == claim.job.claimed_by)
-            .values(claimed_by=None, lease_until=None, code=code, message=message, updated_at=self.now())
-        )
-        if not self._update(session, statement):
-            raise self._not_ours(claim, S.GENERATED)
-
-    def _settle(self, session: Session, attempt: Attempt, error: PackshotError) -> None:
-        """Close an attempt that brought no image; what was surely not billed is given back to the budget."""
-        details = error.details
-        attempt.settled_at = self.now()
-        attempt.code, attempt.billed, attempt.message = error.code, error.code.billed, error.message
-        attempt.http_status = details.get("http_status")
-        attempt.request_ids = details.get("request_ids") or {}
-        attempt.seconds = details.get("seconds")
-        attempt.excerpt = str(details.get("excerpt") or "")[:4000]
-        if error.code.billed is Billed.NO:
-            attempt.cost_micro = 0
-            self._update(
-                session,
-                update(Run)
-                .where(col(Run.id) == attempt.run_id)
-                .values(spent_micro=col(Run.spent_micro) - attempt.price_micro),
-            )
-        session.add(attempt)
-        session.flush()
-
-    @staticmethod
-    def _past(session: Session, attempt: Attempt) -> Past:
-        rows = session.exec(
-            select(Attempt.run_id, Attempt.code, Attempt.billed).where(
-                Attempt.job_id == attempt.job_id, col(Attempt.code).is_not(None)
-            )
-        ).all()
-        return Past(
-            tries=sum(run_id == attempt.run_id for run_id, _, _ in rows),
-            unknown=sum(billed == Billed.UNKNOWN for _, _, billed in rows),
-            refused=sum(code in _REFUSED for _, code, _ in rows),
-            no_image=sum(code == Code.NO_IMAGE for _, code, _ in rows),
-        )
-
-    def _target(self, decision: Decision) -> tuple[S, datetime | None]:
-        match decision.verdict:
-            case Verdict.RETRY:
-                return S.PLANNED, self.now() + timedelta(seconds=decision.delay)
-            case Verdict.STOP:
-                return S.PLANNED, None
-            case Verdict.FAIL:
-                return S.FAILED, None
-            case Verdict.HOLD:
-                return S.HELD, None
-
-    @staticmethod
-    def _open_generation(session: Session, job_id: int) -> Generation:
-        return session.exec(
-            select(Generation)
-            .where(Generation.job_id == job_id, col(Generation.archived_at).is_(None))
-            .where(col(Generation.lost_at).is_(None))
-            .order_by(col(Generation.id).desc())
-        ).first() or _missing_generation(job_id)
-
-
-def _missing_generation(job_id: int) -> Generation:
-    raise IllegalMove(f"job {job_id} is generated but has no generation: the database was edited by hand")
 
 
 def register_store(session: Session, bucket: str, endpoint_url: str, public_base_url: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class JobState(StrEnum):
-    """Where one image is on its way. See :data:`packshot.db.ledger.ALLOWED` for the moves between them."""
+    """Where one image is on its way. See :data:`packshot.db.moves.ALLOWED` for the moves between them."""
 
     PLANNED = "planned"
     """To be made; not before ``retry_at``, where that is set."""

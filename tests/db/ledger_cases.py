@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 from sqlmodel import SQLModel
 
 from packshot.catalog.model import Product
-from packshot.db.ledger import Ledger, Received, Stored, register_store
+from packshot.db.ledger import Ledger, register_store
+from packshot.db.moves import Received, Stored
 from packshot.db.runs import PlannedProduct, Runs
 from packshot.shots.model import ImageJob
 

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select, update
 
-from packshot.db.ledger import ALLOWED, Claim, IllegalMove, Ledger, register_store
+from packshot.db.ledger import Ledger, register_store
+from packshot.db.moves import ALLOWED, Claim, IllegalMove
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Run, Store
 from packshot.db.types import JobState as S
 from packshot.errors import Billed, Code, PackshotError, ProviderError

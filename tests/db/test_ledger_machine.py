@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 )
 
 from packshot.db.engine import open_engine
-from packshot.db.ledger import Claim, IllegalMove, Ledger
+from packshot.db.ledger import Ledger
+from packshot.db.moves import Claim, IllegalMove
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Run
 from packshot.db.types import JobState as S
 from packshot.errors import Billed, Code, PackshotError, ProviderError
