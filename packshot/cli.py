@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,15 +25,22 @@ db = typer.Typer(no_args_is_help=True, help="The asset database.")
 app.add_typer(db, name="db")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+# The parameters of plan and run are named like the fields of RunOptions, see _options.
 Catalog = Annotated[str, typer.Argument(help="The catalog file: Shopify CSV, any CSV, or JSON lines.")]
 Name = Annotated[str, typer.Option(help="The catalog's name; empty: the file's.")]
 Format = Annotated[str, typer.Option(help="auto, shopify, csv or jsonl.")]
 Map = Annotated[list[str] | None, typer.Option("--map", help="TARGET=COLUMN, for example title=Name; repeatable.")]
+Delimiter = Annotated[str, typer.Option(help="Between cells; empty: found in the file.")]
+Encoding = Annotated[str, typer.Option(help="For example cp1252; empty: found in the file.")]
+PhotoSep = Annotated[str, typer.Option("--image-separator", help="Between several photos in one cell.")]
+Statuses = Annotated[
+    list[str] | None, typer.Option("--status", help="Accept this status; repeatable; default: active.")
+]
 By = Annotated[list[str] | None, typer.Option("--variants-by", help="An option that changes the picture; repeatable.")]
 Shots = Annotated[list[str] | None, typer.Option("--shot", help="Only this shot; repeatable.")]
 Products = Annotated[list[str] | None, typer.Option("--product", help="Only this product key or SKU; repeatable.")]
 Limit = Annotated[int, typer.Option(help="At most so many new images; 0: no limit.")]
-MaxCost = Annotated[float, typer.Option(help="Most this run may spend, in US dollars; 0: PACKSHOT_MAX_COST_USD.")]
+MaxCost = Annotated[float, typer.Option("--max-cost", help="Most to spend, in dollars; 0: PACKSHOT_MAX_COST_USD.")]
 Concurrency = Annotated[int, typer.Option(help="Calls at once; 0: PACKSHOT_CONCURRENCY.")]
 
 
@@ -43,15 +50,18 @@ def plan(
     name: Name = "",
     format: Format = "auto",
     mapping: Map = None,
+    delimiter: Delimiter = "",
+    encoding: Encoding = "",
+    image_separator: PhotoSep = ",",
+    statuses: Statuses = None,
     variants_by: By = None,
-    shot: Shots = None,
-    product: Products = None,
+    shots: Shots = None,
+    products: Products = None,
     limit: Limit = 0,
     as_json: Json = False,
 ) -> None:
     """Show what a run would make and what it would cost. Buys nothing, changes nothing."""
-    options = _options(catalog, name, format, mapping, variants_by, shot, product, limit=limit)
-    found = plan_only(load_settings(), options)
+    found = plan_only(load_settings(), _options(locals()))
     if as_json:
         print_json(found.facts())
         return
@@ -71,22 +81,23 @@ def run(
     name: Name = "",
     format: Format = "auto",
     mapping: Map = None,
+    delimiter: Delimiter = "",
+    encoding: Encoding = "",
+    image_separator: PhotoSep = ",",
+    statuses: Statuses = None,
     variants_by: By = None,
-    shot: Shots = None,
-    product: Products = None,
+    shots: Shots = None,
+    products: Products = None,
     limit: Limit = 0,
-    max_cost: MaxCost = 0,
+    max_cost_usd: MaxCost = 0,
     concurrency: Concurrency = 0,
     as_json: Json = False,
 ) -> None:
     """Make the pictures that are missing. Safe to repeat: what exists is never bought again."""
+    options = _options(locals())
     from packshot.flow_runner import run_flow
 
     settings = load_settings()
-    options = _options(
-        catalog, name, format, mapping, variants_by, shot, product,
-        limit=limit, max_cost_usd=max_cost, concurrency=concurrency,
-    )  # fmt: skip
     if settings.plain_http:
         err.print(f"warning: the API key travels unencrypted to {settings.base_url}", markup=False)
     try:
@@ -218,31 +229,14 @@ def version() -> None:
     out.print(__version__, highlight=False)
 
 
-def _options(
-    catalog: str,
-    name: str,
-    format: str,
-    mapping: list[str] | None,
-    variants_by: list[str] | None,
-    shots: list[str] | None,
-    products: list[str] | None,
-    **others: float,
-) -> RunOptions:
-    pairs = [entry.partition("=") for entry in mapping or []]
+def _options(given: dict[str, Any]) -> RunOptions:
+    """The run's options from a command's parameters; what was not given keeps its default."""
+    values = {name: given[name] for name in RunOptions.model_fields if given.get(name) is not None}
+    pairs = [entry.partition("=") for entry in values.get("mapping", [])]
     for target, equals, column in pairs:
         if not (target and equals and column):
             raise ConfigError(Code.SETTINGS_INVALID, f"--map {target}{equals}{column}: write TARGET=COLUMN")
-    values = {
-        "catalog": catalog,
-        "name": name,
-        "format": format,
-        "mapping": {target: column for target, _, column in pairs},
-        "variants_by": variants_by or [],
-        "shots": shots or [],
-        "products": products or [],
-        **others,
-    }
-    return checked_options(values)
+    return checked_options(values | {"mapping": {target: column for target, _, column in pairs}})
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from packshot.apiyi import ApiyiClient
-from packshot.db.engine import check_revision, head_revision, open_engine
+from packshot.db.engine import check_revision, head_revision, is_empty, open_engine
 from packshot.errors import PackshotError
 from packshot.sandbox.prefect_server import USUAL_PORT, is_healthy
 from packshot.settings import Settings
@@ -79,6 +79,8 @@ def _shots(settings: Settings) -> Finding:
 
 def _database(settings: Settings) -> Finding:
     engine = open_engine(settings.db_url)
+    if is_empty(engine):
+        return Finding("database", True, f"{engine.url.render_as_string()} is empty; the first run makes its tables")
     check_revision(engine)
     return Finding("database", True, f"{engine.url.render_as_string()} at revision {head_revision()}")
 

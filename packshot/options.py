@@ -37,6 +37,21 @@ class RunOptions(BaseModel):
         title="Column mapping",
         description='Which column holds what, for example {"product_key": "Article no", "title": "Name"}.',
     )
+    delimiter: str = Field(
+        "", max_length=2, title="Delimiter", description="Between the cells of a CSV file. Empty: found in the file."
+    )
+    encoding: str = Field(
+        "", max_length=40, title="Encoding", description="For example cp1252. Empty: found in the file."
+    )
+    image_separator: str = Field(
+        ",", max_length=5, title="Photo separator", description="Between several photos in one cell."
+    )
+    statuses: list[str] = Field(
+        default_factory=list,
+        max_length=20,
+        title="Accepted statuses",
+        description="Of the file's status column, for example active and draft. Empty: active ones.",
+    )
     variants_by: list[str] = Field(
         default_factory=list,
         max_length=5,

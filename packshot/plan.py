@@ -23,6 +23,7 @@ from packshot.shots import ImageJob, Reference, Shot, ShotList, jobs_for, load_s
 
 BATCH = 100  # products planned, and stored, at once
 PHOTO_READERS = 8  # products whose photos are read at once
+NOTES = 20  # shown; a catalog full of dead photo links must not fill the log
 
 Lookup = Callable[[Sequence[str]], dict[str, JobState]]
 """The states of those jobs, by key, that the ledger knows."""
@@ -81,9 +82,10 @@ class Plan:
 def catalog_options(options: RunOptions) -> CatalogOptions:
     """The part of the run's options that says how to read the catalog."""
     try:
-        return CatalogOptions(
-            format=options.format, name=options.name, mapping=dict(options.mapping), variants_by=options.variants_by
-        )
+        chosen = options.model_dump(include=set(CatalogOptions.model_fields))
+        if not options.statuses:
+            del chosen["statuses"]
+        return CatalogOptions(**chosen)
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(Code.CATALOG_INVALID, f"how to read {options.catalog}: {reasons}") from None
@@ -106,6 +108,13 @@ class Planner:
         self.notes: list[str] = []
         if self.shots.hash != chosen.hash:
             self.notes.append("product photos are not sent: the images format cannot; see PACKSHOT_APIYI_FORMAT")
+        large = [s.name for s in self.shots.shots if s.image_size != "1K" and self._model(s) == "nano-banana-pro"]
+        if large and not sends_photos:
+            # Reported by users in July 2026; APIYI documents this model name nowhere.
+            self.notes.append(
+                f"{', '.join(large)}: nano-banana-pro is said to answer the images format in 1K whatever is ordered; "
+                "such images are paid for, kept, and held as wrong_size. Try --limit 1 first"
+            )
         self._prices = {model: settings.price_micro(model) for model in map(self._model, self.shots.shots)}
         self.reader: CatalogReader = open_catalog(options.catalog, catalog_options(options))
         self._photos = ReferenceStore(settings.home, DownloadPolicy.from_settings(settings), settings.max_pixels)
@@ -137,7 +146,9 @@ class Planner:
                 Code.CATALOG_INVALID, f"the catalog has no product with the key or SKU {', '.join(sorted(unseen))}"
             )
         plan.counts = self.reader.counts
-        plan.notes += [*self.notes, *self.reader.notes]
+        plan.notes += [*self.notes[:NOTES], *self.reader.notes]
+        if len(self.notes) > NOTES:
+            plan.notes.append(f"and {len(self.notes) - NOTES} more notes like these")
         if self._limit_reached(plan):
             plan.notes.append(f"planning ended at the limit of {self._options.limit} new images")
         return plan
@@ -200,6 +211,7 @@ class Planner:
                 if error.code is not Code.REFERENCE_UNAVAILABLE:  # a full disk says nothing about the photo
                     raise
                 missing.append(photo)
+                self.notes.append(f"product {product.name} is held: {error.message}")
         return read, missing
 
     def _model(self, shot: Shot) -> str:

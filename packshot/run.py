@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from sqlalchemy import Engine
 
-from packshot.db.engine import check_revision, current_revision, open_engine, upgrade
+from packshot.db.engine import check_revision, is_empty, open_engine, upgrade
 from packshot.db.ledger import Ledger, register_store
 from packshot.db.queries import job_states
 from packshot.db.runs import Runs
@@ -37,12 +37,9 @@ def ready_engine(settings: Settings) -> Engine:
         ConfigError: it cannot be reached, or is at another revision.
     """
     engine = open_engine(settings.db_url)
-    try:
-        check_revision(engine)
-    except PackshotError as error:
-        if error.code is not Code.DATABASE_OUTDATED or current_revision(engine) is not None:
-            raise
+    if is_empty(engine):
         upgrade(engine)
+    check_revision(engine)
     return engine
 
 

@@ -73,6 +73,8 @@ def eventually(look: Callable[[], Any], seconds: float = 20.0) -> Any:
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
     """A server of our own, on a free port; this process's flows and its children's run on it."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     home = tmp_path_factory.mktemp("prefect")
@@ -81,3 +83,5 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
         temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: str(home / "client")}),
     ):
         yield PrefectApi(url)
+        EventsWorker.drain_all(timeout=30, at_exit=False)
+        APILogWorker.drain_all(timeout=30, at_exit=False)

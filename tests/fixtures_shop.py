@@ -6,7 +6,8 @@ import csv
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,6 +100,14 @@ class Shop:
         return report
 
 
+@contextmanager
+def opened_shop(folder: Path, seaweed: Seaweed, patch: pytest.MonkeyPatch, **emulator: Any) -> Iterator[Shop]:
+    """A shop in ``folder``; the named arguments are the emulator's."""
+    folder.mkdir(exist_ok=True)
+    with Emulator(**{"key": KEY, "system_token": SYSTEM_TOKEN, "latency": 0.01, **emulator}) as api:
+        yield Shop(folder, api, seaweed, patch)
+
+
 class OpenShop(Protocol):
     def __call__(self, **emulator: Any) -> Shop: ...
 
@@ -107,15 +116,13 @@ class OpenShop(Protocol):
 def open_shop(
     seaweed: Seaweed, prefect: PrefectApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[OpenShop]:
-    """Opens a shop; arguments are the emulator's."""
+    """Opens a shop; arguments are the emulator's. Each has a folder of its own; the latest one's settings count."""
     assert prefect
     with ExitStack() as stack:
-
-        def open_(**emulator: Any) -> Shop:
-            values = {"key": KEY, "system_token": SYSTEM_TOKEN, "latency": 0.01, **emulator}
-            return Shop(tmp_path, stack.enter_context(Emulator(**values)), seaweed, monkeypatch)
-
-        yield open_
+        numbers = count()
+        yield lambda **emulator: stack.enter_context(
+            opened_shop(tmp_path / f"shop-{next(numbers)}", seaweed, monkeypatch, **emulator)
+        )
 
 
 @pytest.fixture
@@ -123,12 +130,10 @@ def shop(open_shop: OpenShop) -> Shop:
     return open_shop()
 
 
-def write_catalog(path: Path, count: int, **changed: str) -> Path:
-    """A plain catalog of ``count`` products, p-001 and so on. ``changed``: other titles, by key with _ for -."""
+def write_catalog(path: Path, number: int) -> Path:
+    """A plain catalog of so many products: p-001 and so on."""
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["id", "title", "category"])
-        for number in range(1, count + 1):
-            key = f"p-{number:03d}"
-            rows.writerow([key, changed.get(key.replace("-", "_"), f"Product {number}"), "Home"])
+        rows.writerows([f"p-{n:03d}", f"Product {n}", "Home"] for n in range(1, number + 1))
     return path

@@ -130,6 +130,15 @@ def current_revision(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def is_empty(engine: Engine) -> bool:
+    """True for a database that packshot has made no tables in yet.
+
+    Raises:
+        ConfigError: it cannot be reached, or a newer version of packshot has upgraded it already.
+    """
+    return _reachable_revision(engine) is None
+
+
 def check_revision(engine: Engine) -> None:
     """Raise the error that says what to do, unless the tables fit this version."""
     found = _reachable_revision(engine)

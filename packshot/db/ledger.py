@@ -86,18 +86,12 @@ class Ledger(Moves):
             )
             if reserved:
                 self._move(session, claim, S.CLAIMED, S.CALLING, keep=True)
-                earlier = session.exec(
-                    select(func.count()).select_from(Attempt).where(col(Attempt.job_id) == claim.job_id)
-                ).one()
+                earlier = select(func.count()).where(col(Attempt.job_id) == claim.job_id).scalar_subquery()
                 attempt = Attempt(
-                    job_id=claim.job_id, run_id=run_id, number=earlier + 1, model=claim.job.model,
-                    wire_format=wire_format, price_micro=price_micro, cost_micro=price_micro,
-                    started_at=self.now(), in_flight=in_flight,
+                    job_id=claim.job_id, run_id=run_id, number=0, model=claim.job.model, wire_format=wire_format,
+                    price_micro=price_micro, cost_micro=price_micro, started_at=self.now(), in_flight=in_flight,
                 )  # fmt: skip
-                session.add(attempt)
-                session.flush()
-                assert attempt.id is not None
-                return attempt.id
+                return self._insert(session, attempt, number=earlier + 1)
             self._move(session, claim, S.CLAIMED, S.PLANNED)
         raise PackshotError(Code.BUDGET_REACHED, "the next call would exceed the maximum cost of this run")
 
@@ -111,17 +105,20 @@ class Ledger(Moves):
         with self.write() as session:
             if not self._moved(session, claim, S.CALLING, S.GENERATED, keep=True):
                 self._take_late(session, claim, attempt_id)
-            attempt = session.get_one(Attempt, attempt_id)
-            attempt.settled_at, attempt.billed, attempt.seconds = now, Billed.YES, answer.seconds
-            attempt.http_status, attempt.request_ids = answer.http_status, answer.request_ids
-            attempt.code, attempt.message = None, ""
+            self._update(
+                session,
+                update(Attempt)
+                .where(col(Attempt.id) == attempt_id)
+                .values(
+                    settled_at=now, billed=Billed.YES, code=None, message="", seconds=answer.seconds,
+                    http_status=answer.http_status, request_ids=answer.request_ids,
+                ),
+            )  # fmt: skip
             generation = Generation(
                 job_id=claim.job_id, attempt_id=attempt_id, url=answer.url, expires_at=answer.expires_at,
                 spool_path=answer.spool_path, body_path=answer.body_path, created_at=now,
             )  # fmt: skip
-            session.add(attempt)
-            session.add(generation)
-            session.flush()
+            generation.id = self._insert(session, generation)
             return Claim(claim.job, claim.product, generation)
 
     def not_received(
@@ -147,17 +144,18 @@ class Ledger(Moves):
     # --- bringing it home -------------------------------------------------------------------------------------
     def archived(self, claim: Claim, stored: Stored, *, hold_for: Code | None = None, message: str = "") -> None:
         """Record the permanent object. ``hold_for`` keeps the job for a person although the object exists."""
-        assert claim.generation is not None
+        generation = claim.generation
+        assert generation is not None
         now = self.now()
+        unsigned = generation.url and generation.url.partition("?")[0]  # the signature has done its duty
+        facts: dict[str, Any] = asdict(stored)
+        asset = Asset(job_id=claim.job_id, attempt_id=generation.attempt_id, created_at=now, **facts)
         with self.write() as session:
             target = S.HELD if hold_for else S.ARCHIVED
             self._move(session, claim, S.GENERATED, target, code=hold_for, message=message)
-            generation = session.get_one(Generation, claim.generation.id)
-            generation.archived_at = now
-            generation.url = generation.url and generation.url.partition("?")[0]  # the signature has done its duty
-            session.add(generation)
-            asset: dict[str, Any] = asdict(stored)
-            session.add(Asset(job_id=claim.job_id, attempt_id=generation.attempt_id, created_at=now, **asset))
+            done = update(Generation).where(col(Generation.id) == generation.id)
+            self._update(session, done.values(archived_at=now, url=unsigned))
+            self._insert(session, asset)
 
     def not_archived(self, claim: Claim, error: PackshotError, decide: Callable[[int], Decision]) -> Decision:
         """Note that the image is not home yet; ``decide`` gets the number of failed tries.

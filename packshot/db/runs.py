@@ -165,12 +165,14 @@ class Runs:
         """Write down what became of every job, and close the run. A run that is closed already stays as it is.
 
         A job that is neither archived nor failed nor held by now was held back: by ``code`` where the run was stopped,
-        otherwise because it is in other hands.
+        otherwise because it is in other hands, or because something broke while it was in ours.
         """
         done = col(ImageJob.state).in_([JobState.ARCHIVED, JobState.FAILED, JobState.HELD])
         became = case((done, col(ImageJob.state)), else_=JobState.HELD.value)
+        ours = col(ImageJob.claimed_by).startswith(self._ledger.worker, autoescape=True)
+        unexplained = case((ours, Code.UNEXPECTED.value), else_=Code.IN_PROGRESS.value)
         reason = case(
-            (col(ImageJob.state) != JobState.ARCHIVED, func.coalesce(col(ImageJob.code), code or Code.IN_PROGRESS))
+            (col(ImageJob.state) != JobState.ARCHIVED, func.coalesce(col(ImageJob.code), code or unexplained))
         )
         of_job = col(ImageJob.id) == col(RunJob.job_id)
         with self._ledger.write() as session:
