@@ -31,7 +31,8 @@ def run_flow(settings: Settings, options: RunOptions) -> Report:
     """
     root = project_folder()
     preflight(settings, options)
-    with prefect_server(settings.home) as api, live_progress(ready_engine(settings)):
+    engine = ready_engine(settings)
+    with prefect_server(settings.home) as api, live_progress(engine):
         try:
             state = load_flow(root)(options)
         except Exception as error:

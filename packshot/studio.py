@@ -66,19 +66,22 @@ class Studio:
 
     def make(self, job_id: int) -> Outcome:
         """Bring one job as far as it goes. Safe to call at any moment, again and from anywhere."""
-        state = self.ledger.state(job_id)
-        if state is JobState.GENERATED:
-            claim = self.ledger.claim(job_id)
-            return self._archive(claim) if claim else Outcome(job_id, state)
+        claim = None if self.stopped else self.ledger.claim(job_id)
+        if claim is None:
+            return Outcome(job_id, self.ledger.state(job_id))
+        if claim.generation:
+            return self._archive(claim)
         with self._slots.take():
             if self.stopped:
-                return Outcome(job_id, state)
-            claim = self.ledger.claim(job_id)
-            if claim is None:
-                return Outcome(job_id, self.ledger.state(job_id))
-            called = self._call(claim)
-        settled = self._settle(claim, *called)
-        return settled if isinstance(settled, Outcome) else self._archive(settled)
+                self.ledger.release(claim)
+                return Outcome(job_id, JobState.PLANNED)
+            attempt, result = self._call(claim)
+            if isinstance(result, PackshotError) and result.code.stops_run:
+                return self._failed(claim, attempt, result)  # before the slot is free: no other call may follow
+        if isinstance(result, PackshotError):
+            return self._failed(claim, attempt, result)
+        assert attempt is not None
+        return self._archive(self.ledger.received(claim, attempt, _received(result)))
 
     # --- the paid part ----------------------------------------------------------------------------------------
     def _call(self, claim: Claim) -> tuple[int | None, Answer | PackshotError]:
@@ -102,16 +105,13 @@ class Studio:
         except Exception as error:  # noqa: BLE001  (whatever it was, the call may have been billed: it must be settled)
             return attempt, ProviderError(Code.UNEXPECTED, f"{type(error).__name__} in the client")
 
-    def _settle(self, claim: Claim, attempt: int | None, result: Answer | PackshotError) -> Claim | Outcome:
+    def _failed(self, claim: Claim, attempt: int | None, error: PackshotError) -> Outcome:
         if attempt is None:
-            assert isinstance(result, PackshotError)
-            return self._stop(claim.job_id, result)
-        if isinstance(result, Answer):
-            return self.ledger.received(claim, attempt, _received(result))
+            return self._stop(claim.job_id, error)
         decision = self.ledger.not_received(
-            claim, attempt, result, lambda past: after_call(result, past, self.settings, self._jitter())
+            claim, attempt, error, lambda past: after_call(error, past, self.settings, self._jitter())
         )
-        return self._outcome(claim.job_id, result, decision)
+        return self._outcome(claim.job_id, error, decision)
 
     # --- the free part ----------------------------------------------------------------------------------------
     def _archive(self, claim: Claim) -> Outcome:

@@ -49,6 +49,7 @@ class Shop:
         self.shots = folder / "shots.yaml"
         self.shots.write_text(SHOTS)
         self.secrets = [KEY, SYSTEM_TOKEN, seaweed.secret_access_key]
+        self.prefix = f"pub/t-{uuid.uuid4().hex[:12]}"
         self._patch = patch
         for name in [name for name in os.environ if name.startswith(PREFIX)]:
             patch.delenv(name)
@@ -59,7 +60,7 @@ class Shop:
             ENV_FILE=no_file,
             HOME=self.home,
             SHOTS=self.shots,
-            S3_PREFIX=f"pub/t-{uuid.uuid4().hex[:12]}",
+            S3_PREFIX=self.prefix,
             APIYI_BASE_URL=emulator.base_url,
             APIYI_KEY=KEY,
             APIYI_SYSTEM_TOKEN=SYSTEM_TOKEN,

@@ -11,16 +11,47 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import func, or_, update
+from sqlalchemy import bindparam, case, func, or_, update
 from sqlmodel import Session, col, select
 
-from packshot.db.moves import Claim, Moves, Received, Stored
+from packshot.db.moves import Claim, Moves, Received, Stored, table_of
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run, Store
 from packshot.db.types import JobState as S
 from packshot.db.upsert import upsert
 from packshot.errors import Billed, Code, PackshotError
 from packshot.policy import Decision, Past, Verdict
 from packshot.worker import is_dead, new_claim
+
+_JOB, _RUN, _GENERATION = table_of(ImageJob), table_of(Run), table_of(Generation)
+_CLAIM = (
+    update(_JOB)
+    .where(_JOB.c.id == bindparam("of_id"))
+    .where(
+        or_(
+            (_JOB.c.state == S.PLANNED) & (_JOB.c.retry_at.is_(None) | (_JOB.c.retry_at <= bindparam("now"))),
+            (_JOB.c.state == S.GENERATED) & (_JOB.c.lease_until.is_(None) | (_JOB.c.lease_until < bindparam("now"))),
+        )
+    )
+    .values(
+        state=case((_JOB.c.state == S.PLANNED, S.CLAIMED), else_=S.GENERATED),
+        claimed_by=bindparam("claim"),
+        lease_until=bindparam("until"),
+        updated_at=bindparam("now"),
+    )
+)
+_RESERVE = (
+    update(_RUN)
+    .where(_RUN.c.id == bindparam("of_id"))
+    .where(
+        or_(_RUN.c.max_cost_micro.is_(None), _RUN.c.spent_micro + bindparam("price") <= _RUN.c.max_cost_micro),
+    )
+    .values(spent_micro=_RUN.c.spent_micro + bindparam("price"), calls=_RUN.c.calls + 1)
+)
+_DONE = (
+    update(_GENERATION)
+    .where(_GENERATION.c.id == bindparam("of_id"))
+    .values(archived_at=bindparam("now"), url=bindparam("unsigned"))
+)
 
 
 class Ledger(Moves):
@@ -35,22 +66,9 @@ class Ledger(Moves):
     def claim(self, job_id: int) -> Claim | None:
         """Take a job to work on, or None when it is not free: done, held, waiting for ``retry_at``, or another's."""
         now = self.now()
-        free = or_(col(ImageJob.lease_until).is_(None), col(ImageJob.lease_until) < now)
-        mine = {"claimed_by": new_claim(self.worker), "lease_until": now + self._lease, "updated_at": now}
+        mine = {"of_id": job_id, "now": now, "claim": new_claim(self.worker), "until": now + self._lease}
         with self.write() as session:
-            taken = self._update(
-                session,
-                update(ImageJob)
-                .where(col(ImageJob.id) == job_id, col(ImageJob.state) == S.PLANNED)
-                .where(or_(col(ImageJob.retry_at).is_(None), col(ImageJob.retry_at) <= now))
-                .values(state=S.CLAIMED, **mine),
-            ) or self._update(
-                session,
-                update(ImageJob)
-                .where(col(ImageJob.id) == job_id, col(ImageJob.state) == S.GENERATED, free)
-                .values(**mine),
-            )
-            if not taken:
+            if not self._update(session, _CLAIM, mine):
                 return None
             job, product = session.exec(select(ImageJob, Product).join(Product).where(col(ImageJob.id) == job_id)).one()
             generation = self._open_generation(session, job_id) if job.state == S.GENERATED else None
@@ -72,19 +90,7 @@ class Ledger(Moves):
             PackshotError: BUDGET_REACHED; the job is planned again and nothing was reserved.
         """
         with self.write() as session:
-            reserved = self._update(
-                session,
-                update(Run)
-                .where(col(Run.id) == run_id)
-                .where(
-                    or_(
-                        col(Run.max_cost_micro).is_(None),
-                        col(Run.spent_micro) + price_micro <= col(Run.max_cost_micro),
-                    )
-                )
-                .values(spent_micro=col(Run.spent_micro) + price_micro, calls=col(Run.calls) + 1),
-            )
-            if reserved:
+            if self._update(session, _RESERVE, {"of_id": run_id, "price": price_micro}):
                 self._move(session, claim, S.CLAIMED, S.CALLING, keep=True)
                 earlier = select(func.count()).where(col(Attempt.job_id) == claim.job_id).scalar_subquery()
                 attempt = Attempt(
@@ -153,8 +159,7 @@ class Ledger(Moves):
         with self.write() as session:
             target = S.HELD if hold_for else S.ARCHIVED
             self._move(session, claim, S.GENERATED, target, code=hold_for, message=message)
-            done = update(Generation).where(col(Generation.id) == generation.id)
-            self._update(session, done.values(archived_at=now, url=unsigned))
+            self._update(session, _DONE, {"of_id": generation.id, "now": now, "unsigned": unsigned})
             self._insert(session, asset)
 
     def not_archived(self, claim: Claim, error: PackshotError, decide: Callable[[int], Decision]) -> Decision:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Engine, exists, insert, update
-from sqlmodel import Session, col, select
+from sqlalchemy import Engine, Table, bindparam, exists, insert, inspect, update
+from sqlmodel import Session, SQLModel, col, select
 
 from packshot.db.engine import writers_gate
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run
@@ -29,6 +29,9 @@ ALLOWED: dict[S, frozenset[S]] = {
 }
 """The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again. To
 ``generated`` from ``planned`` or ``held`` leads only an answer that came after its call was taken for lost."""
+
+MOVED = ("state", "code", "message", "retry_at", "updated_at", "claimed_by", "lease_until")
+"""The columns of a job that a move writes."""
 
 _REFUSED = (Code.REFUSED_SAFETY, Code.REFUSED_PROHIBITED, Code.REFUSED_TEXT, Code.INPUT_BLOCKED)
 
@@ -82,6 +85,22 @@ class Stored:
     size_as_ordered: bool
 
 
+def table_of(kind: type[SQLModel]) -> Table:
+    """The plain table behind a class, for statements that need no objects."""
+    return cast(Table, inspect(kind).local_table)
+
+
+# Built once: putting a statement together costs more than running it, and every image takes a dozen of them.
+_JOB = table_of(ImageJob)
+_MOVE = (
+    update(_JOB)
+    .where(_JOB.c.id == bindparam("of_id"), _JOB.c.state == bindparam("source"))
+    .where(_JOB.c.claimed_by == bindparam("holder"))
+    .values({name: bindparam(f"new_{name}") for name in MOVED})
+)
+_INSERT = {kind: insert(table_of(kind)).returning(table_of(kind).c.id) for kind in (Attempt, Generation, Asset)}
+
+
 class Moves:
     """One worker's hand on one database. Each method changes rows of the session it is given, and commits nothing."""
 
@@ -106,18 +125,17 @@ class Moves:
             yield session
 
     @staticmethod
-    def _update(session: Session, statement: Any) -> int:
-        return session.connection().execute(statement).rowcount
+    def _update(session: Session, statement: Any, parameters: dict[str, Any] | None = None) -> int:
+        """Run a statement as plain SQL, past the session's unit of work; returns the number of rows it changed."""
+        return session.connection().execute(statement, parameters).rowcount
 
     @staticmethod
     def _insert(session: Session, row: Attempt | Generation | Asset, **expressions: Any) -> int:
-        """Insert a row and return its id. Plain SQL: on the way of each image, the unit of work costs more CPU than the
-        rest of the transaction. ``expressions`` replace columns by what the database computes."""
-        values = {name: value for name, value in row if name != "id"} | expressions
-        kind = type(row)
-        new_id = session.connection().execute(insert(kind).values(values).returning(col(kind.id))).scalar_one()
-        assert new_id is not None
-        return new_id
+        """Insert a row as plain SQL and return its id. ``expressions`` are columns that the database computes."""
+        values = {name: value for name, value in row if name != "id" and name not in expressions}
+        statement = _INSERT[type(row)]
+        statement = statement.values(expressions) if expressions else statement
+        return int(session.connection().execute(statement, values).scalar_one())
 
     def _move(
         self,
@@ -150,21 +168,14 @@ class Moves:
         if target not in ALLOWED[source]:
             raise IllegalMove(f"{source} -> {target} is not a move a job can make")
         now = self.now()
-        statement = (
-            update(ImageJob)
-            .where(col(ImageJob.id) == claim.job_id)
-            .where(col(ImageJob.state) == source, col(ImageJob.claimed_by) == claim.job.claimed_by)
-            .values(
-                state=target,
-                code=code,
-                message=message,
-                retry_at=retry_at,
-                updated_at=now,
-                claimed_by=claim.job.claimed_by if keep else None,
-                lease_until=now + self._lease if keep else None,
-            )
-        )
-        return self._update(session, statement) == 1
+        values = {
+            "state": target, "code": code, "message": message, "retry_at": retry_at, "updated_at": now,
+            "claimed_by": claim.job.claimed_by if keep else None,
+            "lease_until": now + self._lease if keep else None,
+        }  # fmt: skip
+        parameters: dict[str, Any] = {f"new_{name}": values[name] for name in MOVED}
+        parameters |= {"of_id": claim.job_id, "source": source, "holder": claim.job.claimed_by}
+        return self._update(session, _MOVE, parameters) == 1
 
     def _take_late(self, session: Session, claim: Claim, attempt_id: int) -> None:
         """Take back a job whose call was settled as lost, if nothing was bought for it since."""

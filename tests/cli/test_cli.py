@@ -1,0 +1,343 @@
+"""The packshot command as its users run it: exit codes, messages, and what lands on which stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+from sqlmodel import Session, col, select
+from typer.testing import CliRunner
+
+from packshot.cli import app
+from packshot.db.queries import assets
+from packshot.db.tables import Attempt
+from packshot.sandbox.seaweed import Seaweed
+from packshot.settings import PREFIX
+from tests.fixtures_prefect import PrefectApi, eventually
+from tests.fixtures_shop import ROOT, Shop, opened_shop, write_catalog
+from tests.line import Line
+from tests.processes import alive, descendants
+
+PACKSHOT = str(Path(sys.executable).parent / "packshot")
+NOWHERE = "http://127.0.0.1:9/api"  # the discard port: nothing listens there
+
+
+def start(*arguments: object, cwd: Path = ROOT, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [PACKSHOT, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def packshot(*arguments: object, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    process = start(*arguments, cwd=cwd, **env)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def said(answer: subprocess.CompletedProcess[str], code: int = 0) -> Any:
+    """The JSON document that standard output is, whole."""
+    assert answer.returncode == code, answer.stderr
+    return json.loads(answer.stdout)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    return write_catalog(tmp_path / "spring.csv", 3)
+
+
+# --- what the user can mend: exit code 2, one line, nothing bought --------------------------------------------
+WRONG: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
+    # name: (arguments, variables, what the line says)
+    "no key": ([], {"APIYI_KEY": ""}, ["PACKSHOT_APIYI_KEY is not set"]),
+    "no bucket": ([], {"S3_BUCKET": ""}, ["not set: PACKSHOT_S3_BUCKET"]),
+    "bucket that is not there": ([], {"S3_BUCKET": "no-such-bucket"}, ["bucket_missing", "no-such-bucket"]),
+    "wrong secret": ([], {"S3_SECRET_ACCESS_KEY": "wrong"}, ["s3_denied", "PACKSHOT_S3_SECRET_ACCESS_KEY"]),
+    "store that is away": ([], {"S3_ENDPOINT_URL": "http://127.0.0.1:9"}, ["s3_unreachable", "127.0.0.1:9"]),
+    "bad variable": ([], {"CONCURRENCY": "0"}, ["PACKSHOT_CONCURRENCY", "'0'"]),
+    "model without a price": ([], {"APIYI_MODEL": "no-model"}, ["no-model", "PACKSHOT_PRICES"]),
+    "database we cannot use": ([], {"DATABASE_URL": "mysql://u:p@h/n"}, ["PACKSHOT_DATABASE_URL"]),
+    "env file that is not there": ([], {"ENV_FILE": "/no/such.env"}, ["PACKSHOT_ENV_FILE=/no/such.env"]),
+    "typo in the shot list": ([], {"SHOTS": "typo.yaml"}, ["shots_invalid", "aspect_ration"]),
+    "no such shot": (["--shot", "frnt"], {}, ["frnt", "front"]),
+    "limit below zero": (["--limit", "-1"], {}, ["limit", "-1"]),
+    "too many calls at once": (["--concurrency", "999"], {}, ["concurrency", "200", "999"]),
+    "mapping without a column": (["--map", "title"], {}, ["--map title", "TARGET=COLUMN"]),
+    "no such format": (["--format", "xml"], {}, ["xml", "shopify"]),
+    "no Prefect": ([], {}, ["prefect_unreachable", NOWHERE, "prefect server start"]),
+}
+FILES: dict[str, tuple[str | None, list[str]]] = {
+    "no such file": (None, ["catalog_invalid", "catalog.csv does not exist"]),
+    "empty file": ("", ["catalog_invalid", "catalog.csv", "empty"]),
+    "no title column": ("id,colour\n1,red\n", ["catalog_invalid", "catalog.csv", "title"]),
+}
+
+
+@pytest.fixture(scope="module")
+def refused(
+    seaweed: Seaweed, prefect: PrefectApi, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Shop, dict[str, subprocess.CompletedProcess[str]]]]:
+    """The answers to all wrong commands; a few at the same time, because most of it is Python starting."""
+    folder = tmp_path_factory.mktemp("refused")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        opened_shop(folder / "shop", seaweed, patch) as shop,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        typo = folder / "typo.yaml"
+        typo.write_text(shop.shots.read_text().replace("aspect_ratio", "aspect_ration"))
+        good = write_catalog(folder / "good.csv", 3)
+        waiting = {}
+        for case, (arguments, variables, _) in WRONG.items():
+            env = {PREFIX + name: value.replace("typo.yaml", str(typo)) for name, value in variables.items()}
+            waiting[case] = pool.submit(packshot, "run", good, *arguments, **{"PREFECT_API_URL": NOWHERE, **env})
+        for case, (text, _) in FILES.items():
+            path = folder / case / "catalog.csv"
+            path.parent.mkdir()
+            if text is not None:
+                path.write_text(text)
+            waiting[case] = pool.submit(packshot, "run", path, PREFECT_API_URL=NOWHERE)
+        missing = (good, "--product", "p-001", "--product", "p-999")
+        waiting["plan for no product"] = pool.submit(packshot, "plan", *missing, PREFECT_API_URL=NOWHERE)
+        waiting["run for no product"] = pool.submit(packshot, "run", *missing)
+        waiting["elsewhere"] = pool.submit(packshot, "run", good, cwd=folder, PREFECT_API_URL=NOWHERE)
+        waiting["usage"] = pool.submit(packshot, "run", good, "--limit", "many")
+        yield shop, {case: answer.result() for case, answer in waiting.items()}
+
+
+Refused = tuple[Shop, dict[str, subprocess.CompletedProcess[str]]]
+
+
+ONE_LINE = {
+    **{case: words for case, (_, _, words) in WRONG.items()},
+    **{case: words for case, (_, words) in FILES.items()},
+    "plan for no product": ["catalog_invalid", "p-999"],
+    "run for no product": ["catalog_invalid", "p-999"],
+    "elsewhere": ["project_missing"],
+}
+
+
+@pytest.mark.parametrize("case", ONE_LINE)
+def test_what_is_wrong_is_said_in_one_line(refused: Refused, case: str) -> None:
+    shop, answers = refused
+    answer = answers[case]
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stdout == ""
+    [line] = answer.stderr.splitlines()
+    assert line.startswith("error: ")
+    for word in ONE_LINE[case]:
+        assert word in line
+    assert [secret for secret in shop.secrets if secret in line] == []
+    assert shop.emulator.calls == 0
+
+
+def test_an_option_of_the_wrong_kind_is_a_usage_error(refused: Refused) -> None:
+    answer = refused[1]["usage"]
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "--limit" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+# --- the good way ---------------------------------------------------------------------------------------------
+def test_plan_run_and_look(shop: Shop, prefect: PrefectApi, catalog: Path, tmp_path: Path) -> None:
+    plan = packshot("plan", catalog, PREFECT_API_URL=NOWHERE)
+    assert plan.returncode == 0
+    assert plan.stdout.splitlines()[0].endswith("3 images wanted, 0 are permanent, 3 to make for $0.27")
+    facts = said(packshot("plan", catalog, "--json", PREFECT_API_URL=NOWHERE))
+    assert (facts["to_make"], facts["cost_usd"], facts["by_shot"]) == (3, 0.27, {"front": 3})
+    assert shop.emulator.calls == 0
+
+    with catalog.open("a") as file:
+        file.write(",Nameless,Home\n")
+    run = said(packshot("run", catalog, "--json"), 1)
+    assert (run["state"], run["archived"], run["rejected"], run["spent_usd"]) == ("completed", 3, 1, 0.27)
+    assert [reject["code"] for reject in run["rejects"]] == ["missing_key"]
+    assert prefect.flow_run(run["flow_run_id"])["state_name"] == "CompletedWithFailures"
+
+    text = packshot("run", catalog)
+    assert text.returncode == 1
+    assert text.stdout == "3 of 3 images are permanent (0 new); 1 refused in planning; 0 calls, $0.00\n"
+    assert shop.emulator.calls == 3
+
+    rows = said(packshot("assets", "--json"))
+    assert rows == json.loads(json.dumps(assets(shop.engine), default=str))
+    assert [row["product_key"] for row in said(packshot("assets", "--product", "p-002", "--json"))] == ["p-002"]
+    sheet = tmp_path / "sheet.jpg"
+    table = packshot("assets", "--contact-sheet", sheet, COLUMNS="40").stdout.splitlines()
+    assert [line.split()[-1] for line in table] == ["URL", *(row["url"] for row in rows)]  # whole, in any window
+    with Image.open(sheet) as image:
+        assert image.format == "JPEG"
+
+    assert [row["id"] for row in said(packshot("runs", "--json"))] == [2, 1]
+    assert [row["line"] for row in said(packshot("rejects", "--json"))] == [5]
+
+
+def test_a_stopped_run_ends_with_3(shop: Shop, catalog: Path) -> None:
+    answer = packshot("run", catalog, "--max-cost", "0.1", "--concurrency", "1")
+    assert answer.returncode == 3
+    first, *rest = answer.stdout.splitlines()
+    assert first.startswith("1 of 3 images are permanent (1 new); 2 held; 1 calls, $0.09. Stopped: ")
+    assert len(rest) == 2
+    assert all("held: p-00" in line and "budget_reached" in line and "raise the maximum cost" in line for line in rest)
+    assert "Traceback" not in answer.stderr
+    assert shop.emulator.calls == 1
+
+
+# --- doctor, database, help -----------------------------------------------------------------------------------
+def test_doctor_and_database(shop: Shop) -> None:
+    upgraded = packshot("db", "upgrade")
+    assert upgraded.returncode == 0
+    assert "packshot.db is at revision " in upgraded.stdout
+    findings = said(packshot("doctor", "--json"))
+    assert [finding for finding in findings if not finding["ok"] or finding["next_step"]] == []
+    names = {finding["name"] for finding in findings}
+    assert names >= {"API key", "model nano-banana-pro", "shot list", "database", "storage, write", "storage, public"}
+    text = packshot("doctor").stdout.splitlines()
+    assert len(text) == len(findings)
+    assert all(line.startswith("ok ") for line in text)
+    assert shop.emulator.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "mends"),
+    [
+        (
+            {"APIYI_KEY": "sk-wrong", "S3_BUCKET": "no-such-bucket", "SHOTS": "/no/such.yaml"},
+            ["PACKSHOT_APIYI_KEY", "correct the shot list", "PACKSHOT_S3_BUCKET", "prefect server start"],
+        ),
+        (
+            {"APIYI_MODEL": "gemini-9", "S3_ENDPOINT_URL": "http://127.0.0.1:9", "PRICES": '{"gemini-9": 1}'},
+            ["PACKSHOT_APIYI_MODEL", "PACKSHOT_S3_ENDPOINT_URL", "prefect server start"],
+        ),
+    ],
+    ids=["key", "model"],
+)
+def test_doctor_says_what_mends_it(shop: Shop, variables: dict[str, str], mends: list[str]) -> None:
+    shop.set(**variables)
+    findings = said(packshot("doctor", "--json", PREFECT_API_URL=NOWHERE), 2)
+    steps = [finding["next_step"] for finding in findings if not finding["ok"]]
+    assert all(steps)
+    for mend in mends:
+        assert [step for step in steps if mend in step], mend
+    assert not [step for step in steps if "packshot doctor" in step]
+
+
+def test_every_command_has_help() -> None:
+    names = [[str(command.name or getattr(command.callback, "__name__", ""))] for command in app.registered_commands]
+    for name in [[], *names, ["db"], ["db", "upgrade"]]:
+        shown = CliRunner().invoke(app, [*name, "--help"])
+        assert shown.exit_code == 0, name
+        assert "Usage:" in shown.output, name
+    assert len(names) > 8
+    shown = packshot("--help").stdout
+    assert all(name in shown for [name] in names)
+
+
+# --- the sandbox ----------------------------------------------------------------------------------------------
+@pytest.fixture
+def bare(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No settings at all but the folder, as on a fresh machine."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PACKSHOT_HOME", str(shop.home))
+    return shop.folder
+
+
+def test_the_sandbox_serves_another_process_until_it_is_told_to_end(bare: Path) -> None:
+    env_file = bare / "sandbox.env"
+    process = start("sandbox", "--env-file", env_file, "--latency", "0", "0", cwd=bare)
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == f"PACKSHOT_ENV_FILE={env_file}\n"
+        children = descendants(process.pid)
+        assert len(children) >= 2
+        assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+        findings = said(packshot("doctor", "--json", cwd=bare, PACKSHOT_ENV_FILE=str(env_file)))
+        assert len(findings) >= 8
+
+        second = packshot("sandbox", cwd=bare)
+        assert second.returncode == 2
+        assert "already runs" in second.stderr
+        occupied = packshot("sandbox", "--env-file", env_file, cwd=bare)
+        assert (occupied.returncode, "exists already" in occupied.stderr) == (2, True)
+
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert alive(children) == set()
+
+
+# --- what happens on the way ----------------------------------------------------------------------------------
+def test_ctrl_c_brings_home_what_is_in_the_air_and_buys_no_more(shop: Shop, tmp_path: Path) -> None:
+    shop.emulator.latency = 1.0
+    shop.set(CONCURRENCY=2)
+    catalog = write_catalog(tmp_path / "c.csv", 10)
+    process = start("run", catalog)
+    eventually(lambda: shop.emulator.calls >= 3, 30)
+    process.send_signal(signal.SIGINT)
+    calls = shop.emulator.calls
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted: what was made is safe" in err
+    assert "Traceback" not in err
+    assert shop.emulator.calls <= calls + 1  # one may have been on its way to the line
+    with Session(shop.engine) as session:
+        assert session.exec(select(Attempt).where(col(Attempt.settled_at).is_(None))).all() == []
+    assert len(assets(shop.engine)) == shop.emulator.calls
+    shop.emulator.latency = 0
+    assert said(packshot("run", catalog, "--json"))["archived"] == 10
+    assert shop.emulator.calls == 10  # each bought once
+
+
+def test_two_runs_at_once_buy_each_image_once(shop: Shop, tmp_path: Path) -> None:
+    shop.emulator.latency = 0.4
+    shop.set(CONCURRENCY=2)
+    catalog = write_catalog(tmp_path / "c.csv", 16)
+    both = [start("run", catalog, "--json") for _ in range(2)]
+    answers = [(process, *process.communicate(timeout=90)) for process in both]
+    assert all(process.returncode in (0, 1) for process, _, _ in answers)
+    runs = [json.loads(out) for _, out, _ in answers]
+    assert shop.emulator.calls == sum(run["calls"] for run in runs) == len(assets(shop.engine)) == 16
+    for run in runs:
+        assert run["planned"] == run["archived"] + run["failed"] + run["held"] == 16
+        assert {row["code"] for row in run["unfinished"]} <= {"in_progress"}
+    assert "ERROR" not in "".join(err for _, _, err in answers)
+
+
+def test_a_prefect_server_that_goes_away_does_not_hold_up_the_images(
+    shop: Shop, prefect: PrefectApi, tmp_path: Path
+) -> None:
+    shop.emulator.latency = 0.8
+    shop.set(CONCURRENCY=1)
+    port = urlsplit(prefect.url).port
+    assert port
+    with Line(port) as line:
+        process = start("run", write_catalog(tmp_path / "c.csv", 9), "--json", PREFECT_API_URL=f"{line.url}/api")
+        eventually(lambda: shop.emulator.calls >= 2, 30)
+        line.cut()
+        eventually(lambda: len(assets(shop.engine)) == 9, 30)
+        assert process.poll() is None
+        line.mend()
+        out, _ = process.communicate(timeout=90)
+    assert (process.returncode, json.loads(out)["archived"]) == (0, 9)
