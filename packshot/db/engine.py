@@ -117,10 +117,13 @@ def upgrade(engine: Engine) -> str:
 
 
 def head_revision() -> str:
+    """The revision that this version of packshot works with."""
     return str(_scripts().get_current_head())
 
 
+@lru_cache(maxsize=1)
 def _scripts() -> ScriptDirectory:
+    """Kept, because it reads every migration, and each start of a run asks for it several times."""
     return ScriptDirectory(str(_MIGRATIONS))
 
 
