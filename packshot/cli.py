@@ -128,7 +128,7 @@ def demo(
     """Try everything on this machine, without a key: real servers, an emulated image API."""
     from packshot.demo import run_demo
 
-    report = run_demo(catalog, stay=not leave and not as_json and sys.stdout.isatty())
+    report = run_demo(catalog, stay=not leave and not as_json and sys.stdout.isatty(), show=err if as_json else out)
     if as_json:
         print_json(queries.run_facts(report.run))
     raise typer.Exit(report.exit_code)

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from packshot.catalog import open_catalog
 from packshot.contact_sheet import SheetItem, write_contact_sheet
 from packshot.db.engine import open_engine
@@ -21,17 +23,17 @@ from packshot.sandbox.prefect_server import prefect_server
 from packshot.sandbox.sandbox import Sandbox, write_env_file
 from packshot.settings import ENV_FILE, PREFIX, Settings, load_settings
 from packshot.storage import ObjectStore
-from packshot.terminal import err, out
+from packshot.terminal import err
 
 HOME = Path(".packshot/demo")
 SHEET = HOME / "contact-sheet.jpg"
 CONCURRENCY = 8
 
 
-def run_demo(catalog: str, stay: bool) -> Report:
+def run_demo(catalog: str, stay: bool, show: Console) -> Report:
     """Start the sandbox and a Prefect server, run the flow on the example catalog, show where everything is.
 
-    ``stay``: keep it all up until Ctrl-C. What was made stays in any case, so a second demo makes nothing again.
+    ``show`` gets the results. ``stay``: keep it all up until Ctrl-C. What was made stays in any case, so a second demo makes nothing again.
     """
     project_folder()
     open_catalog(catalog, catalog_options(RunOptions(catalog=catalog)))
@@ -41,13 +43,13 @@ def run_demo(catalog: str, stay: bool) -> Report:
         report = run_flow(settings, RunOptions(catalog=catalog))
         made = assets(open_engine(settings.db_url))
         save_contact_sheet(settings, SHEET, f"Packshot: {Path(catalog).name}", made)
-        out.print(report.headline)
-        out.print(f"Contact sheet  {SHEET}", highlight=False)
-        out.print(f"Images         {ENV_FILE}={HOME / 'demo.env'} packshot assets", highlight=False)
+        show.print(report.headline)
+        show.print(f"Contact sheet  {SHEET}", highlight=False)
+        show.print(f"Images         {ENV_FILE}={HOME / 'demo.env'} packshot assets", highlight=False)
         if stay:
-            out.print(f"Prefect UI     {api.removesuffix('/api')}/runs", highlight=False)
-            out.print(f"S3             {sandbox.store.public_base_url}", highlight=False)
-            out.print("Everything stays up until Ctrl-C.")
+            show.print(f"Prefect UI     {api.removesuffix('/api')}/runs", highlight=False)
+            show.print(f"S3             {sandbox.store.public_base_url}", highlight=False)
+            show.print("Everything stays up until Ctrl-C.")
             _wait_for_ctrl_c()
     return report
 

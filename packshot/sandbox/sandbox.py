@@ -15,7 +15,7 @@ import requests
 
 from packshot.errors import Code, ConfigError
 from packshot.sandbox.child import start_tied
-from packshot.sandbox.ports import free_ports
+from packshot.sandbox.ports import free_ports, port_is_free
 from packshot.sandbox.seaweed import Seaweed
 
 KEY = "sk-sandbox-key"  # opens nothing but the emulator
@@ -96,7 +96,7 @@ class Sandbox:
     def _start_emulator(self) -> None:
         folder = self.home.absolute() / "emulator"
         folder.mkdir(parents=True, exist_ok=True)
-        self._port = free_ports(1)[0]
+        self._port = _kept_port(folder / "port")
         low, high = self._latency
         command = [
             sys.executable, "-m", "packshot.sandbox.emulator", "--port", str(self._port), "--key", KEY,
@@ -113,6 +113,17 @@ class Sandbox:
                     return
             time.sleep(0.1)
         raise ConfigError(Code.SANDBOX_FAILED, f"the emulator did not start: {log.read_text(errors='replace')[-1000:]}")
+
+
+def _kept_port(path: Path) -> int:
+    """The port of the last start while it is free, so that a settings file written then stays good; else another."""
+    with contextlib.suppress(OSError, ValueError):
+        port = int(path.read_text())
+        if port_is_free(port):
+            return port
+    port = free_ports(1)[0]
+    path.write_text(str(port))
+    return port
 
 
 def _plain_environment() -> dict[str, str]:

@@ -69,7 +69,7 @@ def inside(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
                 code = 0
             except SystemExit as end:
                 code = int(end.code or 0)
-        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+        return subprocess.CompletedProcess([str(a) for a in arguments], code, *capfd.readouterr())
 
     return run
 
@@ -275,7 +275,7 @@ def test_the_sandbox_serves_another_process_until_it_is_told_to_end(bare: Path, 
         findings = said(packshot("doctor", "--json", cwd=bare, PACKSHOT_ENV_FILE=str(env_file)))
         assert len(findings) >= 8
 
-        second = inside("sandbox")
+        second = packshot("sandbox", cwd=bare)
         assert second.returncode == 2
         assert "already runs" in second.stderr
         occupied = inside("sandbox", "--env-file", env_file)
