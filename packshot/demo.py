@@ -33,7 +33,8 @@ CONCURRENCY = 8
 def run_demo(catalog: str, stay: bool, show: Console) -> Report:
     """Start the sandbox and a Prefect server, run the flow on the example catalog, show where everything is.
 
-    ``show`` gets the results. ``stay``: keep it all up until Ctrl-C. What was made stays in any case, so a second demo makes nothing again.
+    ``stay``: keep it all up until Ctrl-C. What was made stays in any case, so a second demo makes nothing again.
+    ``show`` gets the results.
     """
     project_folder()
     open_catalog(catalog, catalog_options(RunOptions(catalog=catalog)))

@@ -165,7 +165,7 @@ def test_plan_run_and_look(shop: Shop, prefect: PrefectApi, catalog: Path, insid
     plan = inside("plan", catalog, PREFECT_API_URL=NOWHERE)
     assert plan.returncode == 0
     assert plan.stdout.splitlines()[0].endswith("3 images wanted, 0 are permanent, 3 to make for $0.27")
-    facts = said(packshot("plan", catalog, "--json", PREFECT_API_URL=NOWHERE))
+    facts = said(inside("plan", catalog, "--json", PREFECT_API_URL=NOWHERE))
     assert (facts["to_make"], facts["cost_usd"], facts["by_shot"]) == (3, 0.27, {"front": 3})
     assert shop.emulator.calls == 0
 
@@ -176,7 +176,7 @@ def test_plan_run_and_look(shop: Shop, prefect: PrefectApi, catalog: Path, insid
     assert [reject["code"] for reject in run["rejects"]] == ["missing_key"]
     assert prefect.flow_run(run["flow_run_id"])["state_name"] == "CompletedWithFailures"
 
-    text = packshot("run", catalog)
+    text = inside("run", catalog)
     assert text.returncode == 1
     assert text.stdout == "3 of 3 images are permanent (0 new); 1 refused in planning; 0 calls, $0.00\n"
     assert shop.emulator.calls == 3
@@ -194,8 +194,8 @@ def test_plan_run_and_look(shop: Shop, prefect: PrefectApi, catalog: Path, insid
     assert [row["line"] for row in said(inside("rejects", "--json"))] == [5]
 
 
-def test_a_stopped_run_ends_with_3(shop: Shop, catalog: Path) -> None:
-    answer = packshot("run", catalog, "--max-cost", "0.1", "--concurrency", "1")
+def test_a_stopped_run_ends_with_3(shop: Shop, catalog: Path, inside: Packshot) -> None:
+    answer = inside("run", catalog, "--max-cost", "0.1", "--concurrency", "1")
     assert answer.returncode == 3
     first, *rest = answer.stdout.splitlines()
     assert first.startswith("1 of 3 images are permanent (1 new); 2 held; 1 calls, $0.09. Stopped: ")
@@ -334,11 +334,11 @@ def test_a_prefect_server_that_goes_away_does_not_hold_up_the_images(
     port = urlsplit(prefect.url).port
     assert port
     with Line(port) as line:
-        process = start("run", write_catalog(tmp_path / "c.csv", 9), "--json", PREFECT_API_URL=f"{line.url}/api")
+        process = start("run", write_catalog(tmp_path / "c.csv", 8), "--json", PREFECT_API_URL=f"{line.url}/api")
         eventually(lambda: shop.emulator.calls >= 2, 30)
         line.cut()
-        eventually(lambda: len(assets(shop.engine)) == 9, 30)
+        eventually(lambda: len(assets(shop.engine)) == 8, 30)
         assert process.poll() is None
         line.mend()
         out, _ = process.communicate(timeout=90)
-    assert (process.returncode, json.loads(out)["archived"]) == (0, 9)
+    assert (process.returncode, json.loads(out)["archived"]) == (0, 8)
