@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 from PIL import Image
+from sqlalchemy import inspect
 
 from packshot.db.engine import open_engine
 from packshot.db.queries import assets
@@ -63,7 +64,8 @@ def watched(process: subprocess.Popen[str]) -> tuple[str, str, Processes]:
 
 
 def images(project: Path) -> list[dict[str, Any]]:
-    return assets(open_engine(f"sqlite:///{project / '.packshot/demo/packshot.db'}"))
+    engine = open_engine(f"sqlite:///{project / '.packshot/demo/packshot.db'}")
+    return assets(engine) if inspect(engine).has_table("asset") else []
 
 
 def wait_until_gone(children: Processes) -> None:
