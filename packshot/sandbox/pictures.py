@@ -16,7 +16,7 @@ from random import Random
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
-from packshot.sandbox.silhouettes import draw_silhouette
+from packshot.sandbox.silhouettes import Shape, choose_shape, draw_silhouette
 
 Colour = tuple[int, int, int]
 
@@ -134,6 +134,7 @@ def _draw(card: Card, width: int, height: int, photo: bytes | None, artefacts: b
 Box = tuple[int, int, int, int]
 
 
+@lru_cache(maxsize=8)
 def _rounded(size: tuple[int, int], radius: int) -> Image.Image:
     mask = Image.new("L", size, 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, size[0] - 1, size[1] - 1), radius=radius, fill=255)
@@ -163,14 +164,24 @@ def _stage(card: Card, size: tuple[int, int], tint: Colour, photo: bytes | None)
     room = (round(width * zoom * 1.13), round(height * zoom * 1.13))
     side = round(min(size) * zoom)
     picture = _open_photo(photo, room) if photo else None
-    product = picture or draw_silhouette(card.subject, side, card.colour)
+    if picture:
+        product, mask = picture, picture if picture.mode == "RGBA" else None
+    else:
+        product, mask = _silhouette(choose_shape(card.subject), side, card.colour)
     left, top = (width - product.width) // 2, centre_y - product.height // 2
     if picture is None:
         half, base = round(side * 0.36), top + round(product.height * 0.96)
         shadow = _mix(ground, (70, 60, 60), 0.16)
         draw.ellipse((width // 2 - half, base - side // 40, width // 2 + half, base + side // 22), fill=shadow)
-    image.paste(product, (left, top), product if product.mode == "RGBA" else None)
+    image.paste(product, (left, top), mask)
     return image
+
+
+@lru_cache(maxsize=8)
+def _silhouette(shape: Shape, side: int, colour: Colour) -> tuple[Image.Image, Image.Image]:
+    """A drawn product and its outline. Kept, because a catalog's shots show the same few things again and again."""
+    drawn = draw_silhouette(shape, side, colour)
+    return drawn.convert("RGB"), drawn.getchannel("A")
 
 
 def _open_photo(photo: bytes, room: tuple[int, int]) -> Image.Image | None:

@@ -108,7 +108,9 @@ def _box(pen: Pen, at: Scale, colour: Colour) -> None:
     pen.polygon(at((28, 20.5), (36, 16.6), (74, 34.6), (66, 38.5)), (250, 246, 236))
 
 
-_SHAPES: tuple[tuple[tuple[str, ...], Callable[[Pen, Scale, Colour], None]], ...] = (
+Shape = Callable[[Pen, Scale, Colour], None]
+
+_SHAPES: tuple[tuple[tuple[str, ...], Shape], ...] = (
     (("shirt", "tee", "sweater", "hoodie", "jacket", "dress", "blouse", "top", "tank", "polo", "coat"), _shirt),
     (("bottle", "drink", "juice", "wine", "lotion", "shampoo", "oil", "perfume"), _bottle),
     (("mug", "cup", "pot", "vase", "candle"), _mug),
@@ -121,7 +123,7 @@ _SHAPES: tuple[tuple[tuple[str, ...], Callable[[Pen, Scale, Colour], None]], ...
 )  # fmt: skip
 
 
-def choose_shape(subject: str) -> Callable[[Pen, Scale, Colour], None]:
+def choose_shape(subject: str) -> Shape:
     """The shape whose word comes first in the text; a box when there is none."""
     for word in "".join(c if c.isalpha() else " " for c in subject.lower()).split():
         for words, shape in _SHAPES:
@@ -130,7 +132,7 @@ def choose_shape(subject: str) -> Callable[[Pen, Scale, Colour], None]:
     return _box
 
 
-def draw_silhouette(subject: str, side: int, colour: Colour) -> Image.Image:
+def draw_silhouette(shape: Shape, side: int, colour: Colour) -> Image.Image:
     """A transparent square of ``side`` pixels with the shape in it; edges are smoothed by drawing at twice the size."""
     times = 2 if side <= _SMOOTH_LIMIT else 1
     factor = times * side / _GRID
@@ -139,5 +141,5 @@ def draw_silhouette(subject: str, side: int, colour: Colour) -> Image.Image:
     def at(*points: tuple[float, float]) -> list[tuple[float, float]]:
         return [(x * factor, y * factor) for x, y in points]
 
-    choose_shape(subject)(ImageDraw.Draw(image), at, colour)
+    shape(ImageDraw.Draw(image), at, colour)
     return image.reduce(times)

@@ -139,7 +139,7 @@ def test_shapes_follow_the_words(one: str, other: str) -> None:
 
 def test_shapes_differ_and_leave_room_around() -> None:
     words = ("shirt", "bottle", "mug", "bag", "watch", "shoe", "chair", "lamp", "ring", "box")
-    shapes = [draw_silhouette(word, 120, (200, 60, 50)) for word in words]
+    shapes = [draw_silhouette(choose_shape(word), 120, (200, 60, 50)) for word in words]
     assert len({shape.tobytes() for shape in shapes}) == len(words)
     for shape in shapes:
         assert shape.size == (120, 120)
