@@ -130,9 +130,13 @@ def shards(size: int, concurrency: int) -> Iterator[tuple[int, int]]:
 
 
 def run_here(options: RunOptions) -> State[Report]:
-    """Run the flow in this process, and return when the server has been told everything: it may be stopped then."""
+    """Run the flow in this process, and return when the server has been told everything: it may be stopped then.
+
+    Without a heartbeat: that is for runs which a worker started, and it lets a run end only at a full second.
+    """
     try:
-        return cast(State[Report], catalog_imaging(options, return_state=True))
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            return cast(State[Report], catalog_imaging(options, return_state=True))
     finally:
         EventsWorker.drain_all(timeout=DRAIN, at_exit=False)
         APILogWorker.drain_all(timeout=DRAIN, at_exit=False)
