@@ -34,6 +34,7 @@ def _session() -> boto3.session.Session:
     return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=_ISOLATED))
 
 
+@lru_cache(maxsize=8)
 def s3_client(
     *,
     endpoint: str,
@@ -46,7 +47,8 @@ def s3_client(
     connect_timeout: float = 5,
     read_timeout: float = 60,
 ) -> S3Client:
-    """A client for one store; ``endpoint`` is empty for AWS. ``attempts`` includes the first. Threads may share it."""
+    """A client for one store; ``endpoint`` is empty for AWS. ``attempts`` includes the first. Threads may share it, and
+    a process does: the same arguments give the same client."""
     with _one_at_a_time:
         return _session().client(
             "s3",
