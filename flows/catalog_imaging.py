@@ -113,6 +113,8 @@ def make_shard(run_id: int, first: int, count: int, size: int, concurrency: int,
         # Ctrl-C, a cancelled run: calls in the air come home before the pool ends, but no new one is bought.
         studio.stop_reason = studio.stop_reason or (Code.INTERRUPTED, "the run was interrupted")
         raise
+    finally:
+        progress.close()
     return ShardResult(studio.stop_reason)
 
 

@@ -1,6 +1,6 @@
 """Show how a run stands, as a progress artifact in the Prefect UI."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from uuid import UUID
 
@@ -20,6 +20,11 @@ class Progress:
         """Left out while an earlier one is still on its way."""
         if self._sent is None or self._sent.done():
             self._sent = self._thread.submit(copy_context().run, self._send, percent, text)
+
+    def close(self) -> None:
+        """Let the last one get through, for two seconds at most: after the flow there is no client to send it with."""
+        if self._sent is not None:
+            wait([self._sent], timeout=2)
 
     def _send(self, percent: float, text: str) -> None:
         get_run_logger().info(text)
