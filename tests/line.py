@@ -11,11 +11,13 @@ from typing import Self
 
 
 class Line:
-    """Carries connections to ``port`` of 127.0.0.1. ``let_through``: how many more may begin; None for any number."""
+    """Carries connections to ``port`` of 127.0.0.1. ``let_through``: how many more may begin; None for any number.
+    ``refuse``: a connection ends when the client sends something that begins so."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.let_through: int | None = None
+        self.refuse: bytes | None = None
         self.open: set[socket.socket] = set()
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -32,7 +34,7 @@ class Line:
                 end.shutdown(socket.SHUT_RDWR)
 
     def mend(self) -> None:
-        self.let_through = None
+        self.let_through = self.refuse = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -68,13 +70,16 @@ class _Connection(socketserver.BaseRequestHandler):
             line.open |= ends
             back = threading.Thread(target=_carry, args=(there, here), daemon=True)
             back.start()
-            _carry(here, there)
+            _carry(here, there, line)
             back.join()
             line.open -= ends
 
 
-def _carry(source: socket.socket, target: socket.socket) -> None:
+def _carry(source: socket.socket, target: socket.socket, line: Line | None = None) -> None:
     with contextlib.suppress(OSError):
         while chunk := source.recv(65536):
+            if line and line.refuse and chunk.startswith(line.refuse):
+                source.shutdown(socket.SHUT_RDWR)
+                break
             target.sendall(chunk)
         target.shutdown(socket.SHUT_WR)
