@@ -190,7 +190,7 @@ def _check_status(answer: requests.Response, expires_at: datetime | None, deadli
     details = {"http_status": status, "store_code": code, "excerpt": message}
     said = f"{status}" + (f" ({code}: {message})" if code else "")
     if gone or (late and status in (401, 403, 404)):
-        raise ArchiveError(Code.URL_EXPIRED, f"{shown(answer.url)} has expired: it answers {said}", **details)
+        raise ArchiveError(Code.LOST, f"{shown(answer.url)} has expired: it answers {said}", **details)
     raise ArchiveError(Code.DOWNLOAD_FAILED, f"{shown(answer.url)} answers {said}", **details)
 
 

@@ -91,7 +91,11 @@ class Code(StrEnum):
         "download_refused", Billed.NO, False, False,
         "allow the host with PACKSHOT_DOWNLOAD_HOSTS or the range with PACKSHOT_DOWNLOAD_CIDRS, then run again",
     )  # fmt: skip
-    URL_EXPIRED = "url_expired", Billed.NO, False, False, "the picture is lost; run more often than URLs expire"
+    LOST = "lost", Billed.NO, False, False, "`packshot holds resolve KEY --retry` buys it again; rescue more often"
+    SPOOL_MISSING = (
+        "spool_missing", Billed.NO, False, False,
+        "run `packshot rescue` on the machine that made the call: its PACKSHOT_HOME/spool has the image",
+    )  # fmt: skip
     TOO_LARGE = "too_large", Billed.NO, False, False, "raise PACKSHOT_DOWNLOAD_MAX_BYTES or PACKSHOT_MAX_PIXELS"
     NOT_AN_IMAGE = "not_an_image", Billed.NO, True, False, "run again before the temporary URL expires"
     IMAGE_TRUNCATED = "image_truncated", Billed.NO, True, False, "run again before the temporary URL expires"
@@ -126,6 +130,9 @@ class Code(StrEnum):
 
     # --- the run as a whole -----------------------------------------------------------------------------------
     BUDGET_REACHED = "budget_reached", Billed.NO, False, True, "raise the maximum cost, or run again tomorrow"
+    STOP_REQUESTED = "stop_requested", Billed.NO, False, True, "run again when the rest is wanted"
+    PROVIDER_FAILING = "provider_failing", Billed.NO, False, True, "look at APIYI's status, then run again"
+    SKIPPED = "skipped", Billed.NO, False, False, "nothing: a person decided so"
     IN_PROGRESS = "in_progress", Billed.NO, True, False, "another run is making it, or was cut off: run again later"
     DISK_FULL = "disk_full", Billed.NO, True, True, "free space under PACKSHOT_HOME, then run again"
     UNEXPECTED = "unexpected", Billed.UNKNOWN, False, False, "this is a bug: report it with the log"

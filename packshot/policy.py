@@ -37,26 +37,57 @@ class Past:
     no_image: int = 0
 
 
+REFUSALS = (Code.REFUSED_SAFETY, Code.REFUSED_PROHIBITED, Code.REFUSED_TEXT, Code.INPUT_BLOCKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``retries``: how many more calls (or tries to bring an image home) a failure may cause. ``waits``: seconds
+    before each of them; the last one repeats."""
+
+    retries: int
+    waits: tuple[float, ...]
+
+
+# docs.apiyi.com: a container that restarts answers 502 and is back within a minute.
+_WAITS: dict[Code, tuple[float, ...]] = {Code.BAD_GATEWAY: (30.0,)}
+
+
+def rule_of(code: Code, settings: Settings) -> Rule:
+    """What the settings say of a call that failed so. Where money may have been spent: one retry at most."""
+    if code.billed is Billed.NO:
+        retries = settings.max_tries - 1 if code.retryable or code.stops_run else 0
+    elif code is Code.REFUSED_SAFETY:
+        retries = int(settings.on_refusal == "retry")
+    elif code is Code.NO_IMAGE:
+        retries = int(settings.on_no_image == "retry")
+    else:
+        retries = int(code.billed is Billed.UNKNOWN and code.retryable and settings.on_unknown == "retry")
+    return _overridden(code, Rule(retries, _WAITS.get(code, settings.backoff)), settings)
+
+
+def archive_rule_of(code: Code, settings: Settings) -> Rule:
+    """What the settings say of an image that could not be brought home so."""
+    retries = settings.max_archive_tries - 1 if code.retryable else 0
+    return _overridden(code, Rule(retries, settings.backoff), settings)
+
+
 def after_call(error: PackshotError, past: Past, settings: Settings, jitter: float = 0.0) -> Decision:
     """Decide about a job whose call brought no image. ``jitter`` in 0..1 stretches the wait by up to half.
 
-    Not billed: again, up to ``max_tries`` calls a run; then it failed, and the next run tries again.
+    Not billed: again, as often as its rule says within a run; then it failed, and the next run tries again.
     Billed or unknown: by policy, at most one more purchase in the job's life; then a person decides.
     """
     code = error.code
     if code.stops_run and not (error.details.get("maybe_transient") and past.tries == 1):
         # What was billed is not bought once more by the next run without a person having looked.
         return Decision(Verdict.STOP if code.billed is Billed.NO else Verdict.HOLD, stops_run=True)
-    again = Decision(Verdict.RETRY, _delay(error, past.tries, settings, jitter))
+    rule = rule_of(code, settings)
+    again = Decision(Verdict.RETRY, _delay(error, past.tries, rule, jitter))
     if code.billed is Billed.NO:
-        transient = code.retryable or code.stops_run
-        return again if transient and past.tries < settings.max_tries else Decision(Verdict.FAIL)
-    bought_again = {
-        Code.REFUSED_SAFETY: settings.on_refusal == "retry" and past.refused <= 1,
-        Code.NO_IMAGE: settings.on_no_image == "retry" and past.no_image <= 1,
-    }
-    unknown = code.billed is Billed.UNKNOWN and code.retryable and settings.on_unknown == "retry" and past.unknown <= 1
-    if (unknown or bought_again.get(code, False)) and past.tries < settings.max_tries:
+        return again if past.tries <= rule.retries else Decision(Verdict.FAIL)
+    purchases = past.refused if code in REFUSALS else past.no_image if code is Code.NO_IMAGE else past.unknown
+    if purchases <= rule.retries and past.tries < settings.max_tries:
         return again
     return Decision(Verdict.HOLD)
 
@@ -64,18 +95,28 @@ def after_call(error: PackshotError, past: Past, settings: Settings, jitter: flo
 def after_archive(error: PackshotError, tries: int, settings: Settings, jitter: float = 0.0) -> Decision:
     """Decide about an image that was received but not archived yet; ``tries`` counts this run's failures.
 
-    Nothing is ever bought here. ``fail`` means only that this run gives up: the image stays received.
+    ``fail`` means only that this run gives up: the image stays received. One that is lost may be bought anew, once in
+    the job's life, if ``on_lost`` says so; then ``tries`` is how many images of the job were lost.
     """
     if error.code.stops_run:
         return Decision(Verdict.STOP, stops_run=True)
-    if error.code is Code.URL_EXPIRED:
+    if error.code is Code.LOST and settings.on_lost == "retry" and tries <= 1:
+        return Decision(Verdict.RETRY)
+    if error.code in (Code.LOST, Code.SPOOL_MISSING):
         return Decision(Verdict.HOLD)
-    if error.code.retryable and tries < settings.max_archive_tries:
-        return Decision(Verdict.RETRY, _delay(error, tries, settings, jitter))
+    rule = archive_rule_of(error.code, settings)
+    if tries <= rule.retries:
+        return Decision(Verdict.RETRY, _delay(error, tries, rule, jitter))
     return Decision(Verdict.FAIL)
 
 
-def _delay(error: PackshotError, tries: int, settings: Settings, jitter: float) -> float:
-    steps = settings.backoff
-    delay = settings.backoff_bad_gateway if error.code is Code.BAD_GATEWAY else steps[min(tries, len(steps)) - 1]
+def _overridden(code: Code, rule: Rule, settings: Settings) -> Rule:
+    wanted = settings.retry.get(code)
+    if wanted is None:
+        return rule
+    return Rule(rule.retries if wanted.retries is None else wanted.retries, wanted.waits or rule.waits)
+
+
+def _delay(error: PackshotError, tries: int, rule: Rule, jitter: float) -> float:
+    delay = rule.waits[min(tries, len(rule.waits)) - 1]
     return max(delay * (1 + jitter / 2), float(error.details.get("retry_after") or 0))

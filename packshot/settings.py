@@ -11,13 +11,22 @@ import os
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from packshot.errors import Code, ConfigError
+from packshot.errors import Billed, Code, ConfigError
 
 PREFIX = "PACKSHOT_"
 ENV_FILE = "PACKSHOT_ENV_FILE"
@@ -38,6 +47,15 @@ StoreProfile = Literal["aws", "r2", "oss", "b2", "seaweedfs", "generic"]
 CommaList = Annotated[tuple[str, ...], NoDecode]
 Price = Annotated[Decimal, Field(ge=0)]
 Wait = Annotated[float, Field(ge=0)]
+
+
+class RetryRule(BaseModel):
+    """What PACKSHOT_RETRY says of one code; what it leaves out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    retries: int | None = Field(None, ge=0, le=20)
+    waits: tuple[Wait, ...] | None = Field(None, min_length=1)
 
 
 class Settings(BaseSettings):
@@ -77,13 +95,24 @@ class Settings(BaseSettings):
     on_refusal: Policy = Field("hold", description="A billed safety refusal: buy again once, or hold")
     on_no_image: Policy = Field("retry", description="A billed answer without an image: buy again once, or hold")
     on_wrong_size: Literal["accept", "hold"] = Field("hold", description="Other pixels than ordered: accept, or hold")
-    max_tries: int = Field(4, ge=1, le=20, description="Calls for one image in one run, those not billed included")
+    on_lost: Policy = Field("hold", description="A paid image whose URL died before it was fetched: buy again, or hold")
+    max_tries: int = Field(6, ge=1, le=20, description="Calls for one image in one run, those not billed included")
     max_archive_tries: int = Field(8, ge=1, le=50, description="Times bringing one image home is tried in one run")
     backoff: Annotated[tuple[Wait, ...], NoDecode] = Field(
         (5, 15, 45), min_length=1, description="Waits before the next try, comma-separated; the last one repeats"
     )
-    backoff_bad_gateway: float = Field(30, ge=0, description="Wait after a 502: a restart takes about a minute")
-    lease: float = Field(1200, gt=0, description="A claim older than this belongs to a process that died")
+    retry: Annotated[dict[str, RetryRule], NoDecode] = Field(
+        default_factory=dict,
+        description='JSON: error code -> retries and waits, e.g. {"rate_limited": {"retries": 9, "waits": [5, 60]}}',
+    )
+    failures_before_pause: int = Field(5, ge=2, description="So many failed calls in a row pause all calls")
+    pause: float = Field(30, ge=0, description="That pause; it doubles while nothing but failures come")
+    provider_patience: float = Field(1800, ge=0, description="Without one image for so long, a run ends")
+    lease: float = Field(300, ge=1, description="A claim that was not renewed for so long belongs to a dead process")
+    drain_timeout: float | None = Field(
+        None, ge=0, description="A stopping run waits so long for its calls; empty: TOTAL_TIMEOUT"
+    )
+    database_patience: float = Field(600, ge=0, description="Trying to reach a database that went away during a run")
 
     # --- bringing images home ---------------------------------------------------------------------------------
     download_hosts: CommaList = Field(
@@ -109,36 +138,45 @@ class Settings(BaseSettings):
     # --- what to make -----------------------------------------------------------------------------------------
     shots: Path | None = Field(None, description="Shot list (YAML); empty means the one that comes with packshot")
     max_cost_usd: Decimal | None = Field(None, ge=0, description="Most a run may spend; empty means no limit")
+    max_cost_usd_per_day: Decimal | None = Field(
+        None, ge=0, description="Most all runs together may spend on a day (UTC); empty means no limit"
+    )
 
     @field_validator("download_hosts", "download_cidrs", "backoff", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
 
-    @field_validator("prices", mode="before")
+    @field_validator("prices", "retry", mode="before")
     @classmethod
-    def _read_json(cls, value: Any) -> Any:
+    def _read_json(cls, value: Any, info: ValidationInfo) -> Any:
         try:
             return json.loads(value, parse_float=Decimal) if isinstance(value, str) else value
         except ValueError:
-            raise ValueError('this is not JSON; allowed is, for example, {"nano-banana-pro": 0.09}') from None
+            example = '{"nano-banana-pro": 0.09}' if info.field_name == "prices" else '{"rate_limited": {"retries": 9}}'
+            raise ValueError(f"this is not JSON; allowed is, for example, {example}") from None
+
+    @field_validator("retry")
+    @classmethod
+    def _known_codes(cls, rules: dict[str, RetryRule]) -> dict[str, RetryRule]:
+        for name, rule in rules.items():
+            code = next((code for code in Code if code == name), None)
+            if code is None:
+                raise ValueError(f"there is no error code {name!r}")
+            if code.billed is not Billed.NO and (rule.retries or 0) > 1:
+                raise ValueError(
+                    f"{name} may cost its price each time, so retries is 0 or 1; more is a person's decision"
+                )
+        return rules
 
     @field_validator(
-        "shots", "max_cost_usd", "apiyi_key", "apiyi_system_token", "s3_access_key_id", "s3_secret_access_key",
+        "shots", "max_cost_usd", "max_cost_usd_per_day", "drain_timeout",
+        "apiyi_key", "apiyi_system_token", "s3_access_key_id", "s3_secret_access_key",
         mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return (value.strip() or None) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _lease_outlives_a_call(self) -> Self:
-        if self.lease <= self.total_timeout:
-            raise ValueError(
-                f"{PREFIX}LEASE ({self.lease:g}) must be longer than {PREFIX}TOTAL_TIMEOUT ({self.total_timeout:g}): "
-                "a call that outlives its claim would be bought again"
-            )
-        return self
 
     @field_validator("s3_prefix", "s3_public_base_url")
     @classmethod
@@ -164,6 +202,11 @@ class Settings(BaseSettings):
     def spool(self) -> Path:
         """Folder that holds answers until their image is archived."""
         return self.home / "spool"
+
+    @property
+    def drain(self) -> float:
+        """Seconds a stopping run waits for its calls in the air."""
+        return self.total_timeout if self.drain_timeout is None else self.drain_timeout
 
     @property
     def plain_http(self) -> bool:

@@ -68,7 +68,7 @@ class Shop:
             DOWNLOAD_CIDRS="127.0.0.0/8",
             CONCURRENCY=8,
             BACKOFF="0.05",
-            BACKOFF_BAD_GATEWAY="0.05",
+            RETRY='{"bad_gateway": {"waits": [0.05]}}',
             STALL_GRACE="0.2",
         )
 

@@ -89,10 +89,10 @@ def test_length_need_not_be_declared(web: Web, tmp_path: Path) -> None:
         (page(b"\n <!doctype html>"), Code.NOT_AN_IMAGE, "doctype"),
         (page(b'{"error": 1}', mime="application/octet-stream"), Code.NOT_AN_IMAGE, "error"),
         (page(EXPIRED, mime="application/xml"), Code.NOT_AN_IMAGE, "xml"),
-        (page(EXPIRED, 403, "application/xml"), Code.URL_EXPIRED, "Request has expired"),
-        (page(b"<Error><Code>NoSuchKey</Code></Error>", 404), Code.URL_EXPIRED, "NoSuchKey"),
-        (page(b"<Error><Code>ExpiredToken</Code></Error>", 400), Code.URL_EXPIRED, "ExpiredToken"),
-        (page(b"", 410), Code.URL_EXPIRED, "410"),
+        (page(EXPIRED, 403, "application/xml"), Code.LOST, "Request has expired"),
+        (page(b"<Error><Code>NoSuchKey</Code></Error>", 404), Code.LOST, "NoSuchKey"),
+        (page(b"<Error><Code>ExpiredToken</Code></Error>", 400), Code.LOST, "ExpiredToken"),
+        (page(b"", 410), Code.LOST, "410"),
         (page(b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>", 403), Code.DOWNLOAD_FAILED, "403"),
         (page(b"blocked", 403, "text/plain"), Code.DOWNLOAD_FAILED, "403"),
         (page(b"", 404), Code.DOWNLOAD_FAILED, "404"),
@@ -115,7 +115,7 @@ def test_answers_that_are_no_image(web: Web, tmp_path: Path, answer: Page, code:
 
 
 @pytest.mark.parametrize(("status", "hours", "code"), [
-    (403, -1, Code.URL_EXPIRED), (404, -1, Code.URL_EXPIRED), (403, 1, Code.DOWNLOAD_FAILED),
+    (403, -1, Code.LOST), (404, -1, Code.LOST), (403, 1, Code.DOWNLOAD_FAILED),
     (503, -1, Code.DOWNLOAD_FAILED),
 ])  # fmt: skip
 def test_past_its_end_a_refusal_is_final(web: Web, tmp_path: Path, status: int, hours: int, code: Code) -> None:

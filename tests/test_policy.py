@@ -21,7 +21,7 @@ AFTER_CALL: dict[Code, tuple[Verdict, Verdict]] = {
     Code.SANDBOX_FAILED: (STOP, STOP), Code.BAD_KEY: (STOP, STOP), Code.BALANCE_EMPTY: (STOP, STOP),
     Code.MODEL_UNAVAILABLE: (STOP, STOP), Code.FORBIDDEN: (STOP, STOP), Code.PROJECT_MISSING: (STOP, STOP),
     Code.S3_DENIED: (STOP, STOP), Code.BUCKET_MISSING: (STOP, STOP), Code.BUDGET_REACHED: (STOP, STOP),
-    Code.DISK_FULL: (STOP, STOP),
+    Code.DISK_FULL: (STOP, STOP), Code.STOP_REQUESTED: (STOP, STOP), Code.PROVIDER_FAILING: (STOP, STOP),
     # not billed, and another try may help
     Code.RATE_LIMITED: (RETRY, RETRY), Code.OVERLOADED: (RETRY, RETRY), Code.BAD_GATEWAY: (RETRY, RETRY),
     Code.WRITE_FAILED: (RETRY, RETRY), Code.CONNECT_FAILED: (RETRY, RETRY), Code.DOWNLOAD_FAILED: (RETRY, RETRY),
@@ -30,12 +30,12 @@ AFTER_CALL: dict[Code, tuple[Verdict, Verdict]] = {
     Code.S3_UNREACHABLE: (RETRY, RETRY), Code.S3_INTEGRITY: (RETRY, RETRY), Code.S3_FAILED: (RETRY, RETRY),
     # not billed, and the same will happen again
     Code.BAD_REQUEST: (FAIL, FAIL), Code.MODERATION_BLOCKED: (FAIL, FAIL), Code.DOWNLOAD_REFUSED: (FAIL, FAIL),
-    Code.URL_EXPIRED: (FAIL, FAIL), Code.TOO_LARGE: (FAIL, FAIL), Code.WRONG_SIZE: (FAIL, FAIL),
+    Code.LOST: (FAIL, FAIL), Code.TOO_LARGE: (FAIL, FAIL), Code.WRONG_SIZE: (FAIL, FAIL),
     Code.REFERENCE_UNAVAILABLE: (FAIL, FAIL), Code.MISSING_KEY: (FAIL, FAIL), Code.MISSING_TITLE: (FAIL, FAIL),
     Code.DUPLICATE_KEY: (FAIL, FAIL), Code.BAD_WIDTH: (FAIL, FAIL), Code.OPEN_QUOTE: (FAIL, FAIL),
     Code.BAD_JSON: (FAIL, FAIL), Code.BAD_TEXT: (FAIL, FAIL), Code.BAD_FIELD: (FAIL, FAIL),
     Code.NOT_SELECTED: (FAIL, FAIL), Code.ORPHAN_ROW: (FAIL, FAIL), Code.UNRENDERABLE: (FAIL, FAIL),
-    Code.PHOTO_NEEDED: (FAIL, FAIL),
+    Code.PHOTO_NEEDED: (FAIL, FAIL), Code.SPOOL_MISSING: (FAIL, FAIL), Code.SKIPPED: (FAIL, FAIL),
     # perhaps billed: bought again once
     Code.SERVER_ERROR: (RETRY, HOLD), Code.GATEWAY_TIMEOUT: (RETRY, HOLD), Code.TIMEOUT: (RETRY, HOLD),
     Code.CONNECTION_LOST: (RETRY, HOLD), Code.ANSWER_CUT: (RETRY, HOLD), Code.NOT_JSON: (RETRY, HOLD),
@@ -147,12 +147,31 @@ def test_the_provider_may_ask_for_more_patience_but_not_for_less() -> None:
 
 # --- bringing images home -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("code", list(Code))
-def test_an_image_that_was_paid_for_is_given_up_only_when_its_url_is_dead(code: Code) -> None:
+def test_an_image_that_was_paid_for_is_given_up_only_when_nobody_can_fetch_it(code: Code) -> None:
     decision = after_archive(PackshotError(code, "x"), 1, given())
-    assert (decision.verdict is HOLD) == (code is Code.URL_EXPIRED)
+    gone = code in (Code.LOST, Code.SPOOL_MISSING)
+    assert (decision.verdict is HOLD) == gone
     assert (decision.verdict is STOP) == code.stops_run
-    if not code.stops_run and code is not Code.URL_EXPIRED:
+    if not code.stops_run and not gone:
         assert decision.verdict is (RETRY if code.retryable else FAIL)
+
+
+def test_a_lost_image_is_bought_anew_once_if_the_settings_say_so() -> None:
+    lost, again = PackshotError(Code.LOST, "x"), given(on_lost="retry")
+    assert [after_archive(lost, times, again).verdict for times in (1, 2)] == [RETRY, HOLD]
+
+
+def test_a_rule_of_its_own_wins() -> None:
+    own = given(
+        retry={"rate_limited": {"retries": 1, "waits": [7]}, "timeout": {"retries": 0}, "s3_failed": {"retries": 1}}
+    )
+    assert [after_call(PackshotError(Code.RATE_LIMITED, "x"), Past(n), own) for n in (1, 2)] == [
+        Decision(RETRY, 7),
+        Decision(FAIL),
+    ]
+    assert verdict(Code.TIMEOUT, 1, own) is HOLD
+    assert verdict(Code.SERVER_ERROR, 1, own) is RETRY
+    assert [after_archive(PackshotError(Code.S3_FAILED, "x"), n, own).verdict for n in (1, 2)] == [RETRY, FAIL]
 
 
 def test_bringing_home_is_tried_as_often_as_the_settings_say() -> None:

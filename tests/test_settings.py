@@ -98,8 +98,12 @@ def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch, name: str
         ("max_tries", "0", "greater than or equal to 1"),
         ("max_tries", "21", "less than or equal to 20"),
         ("max_archive_tries", "51", "less than or equal to 50"),
-        ("backoff_bad_gateway", "-1", "greater than or equal to 0"),
-        ("lease", "0", "greater than 0"),
+        ("on_lost", "never", "'retry' or 'hold'"),
+        ("failures_before_pause", "1", "greater than or equal to 2"),
+        ("pause", "-1", "greater than or equal to 0"),
+        ("lease", "0", "greater than or equal to 1"),
+        ("drain_timeout", "soon", "valid number"),
+        ("max_cost_usd_per_day", "-1", "greater than or equal to 0"),
         ("download_timeout", "0", "greater than 0"),
         ("download_max_bytes", "64MB", "valid integer"),
         ("max_pixels", "0", "greater than 0"),
@@ -125,6 +129,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
         ("prices", '{"m": -1}', "-1", "greater than or equal to 0"),
         ("prices", '{"m": "x"}", ', "", "JSON"),
         ("prices", '{"m": "x"}', "'x'", "valid decimal"),
+        ("retry", '{"rate_limitd": {}}', "'rate_limitd'", "no error code"),
+        ("retry", '{"rate_limited": {"retries": -1}}', "-1", "greater than or equal to 0"),
+        ("retry", '{"timeout": {"retries": 2}}', "", "retries is 0 or 1"),
+        ("retry", '{"rate_limited": {"again": 2}}', "2", "Extra inputs"),
         ("backoff", "5,soon", "'soon'", "valid number"),
         ("backoff", "5,-1", "'-1'", "greater than or equal to 0"),
         ("backoff", "5,nan", "'nan'", "finite"),
@@ -144,14 +152,6 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     message = refused(monkeypatch, PACKSHOT_CONCURRENCY="x", PACKSHOT_LEASE="y")
     assert "PACKSHOT_CONCURRENCY" in message
     assert "PACKSHOT_LEASE" in message
-
-
-def test_a_claim_must_outlive_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise another run takes the call for lost, and buys the image a second time."""
-    message = refused(monkeypatch, PACKSHOT_LEASE="900")
-    assert "PACKSHOT_LEASE (900) must be longer than PACKSHOT_TOTAL_TIMEOUT (900)" in message
-    monkeypatch.setenv("PACKSHOT_LEASE", "901")
-    assert load_settings().lease == 901
 
 
 # --- secrets --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from packshot.db.engine import writers_gate
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run
 from packshot.db.types import JobState as S
 from packshot.errors import Billed, Code, PackshotError
-from packshot.policy import Decision, Past, Verdict
+from packshot.policy import REFUSALS, Decision, Past, Verdict
 from packshot.worker import this_worker
 
 ALLOWED: dict[S, frozenset[S]] = {
@@ -32,8 +32,6 @@ ALLOWED: dict[S, frozenset[S]] = {
 
 MOVED = ("state", "code", "message", "retry_at", "updated_at", "claimed_by", "lease_until")
 """The columns of a job that a move writes."""
-
-_REFUSED = (Code.REFUSED_SAFETY, Code.REFUSED_PROHIBITED, Code.REFUSED_TEXT, Code.INPUT_BLOCKED)
 
 
 class IllegalMove(RuntimeError):
@@ -243,7 +241,7 @@ class Moves:
         return Past(
             tries=sum(run_id == attempt.run_id for run_id, _, _ in rows),
             unknown=sum(billed == Billed.UNKNOWN for _, _, billed in rows),
-            refused=sum(code in _REFUSED for _, code, _ in rows),
+            refused=sum(code in REFUSALS for _, code, _ in rows),
             no_image=sum(code == Code.NO_IMAGE for _, code, _ in rows),
         )
 

@@ -5,10 +5,10 @@ Tables are made by the Alembic migrations in this package; a test holds the two 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, String, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from packshot.db.types import JobState, RunState, UtcDateTime
@@ -24,6 +24,9 @@ def _time(nullable: bool = True, index: bool = False) -> Any:
     )
 
 
+_CURRENT = text("replaced_at IS NULL")
+
+
 class Run(SQLModel, table=True):
     """One flow run. records = accepted + rejected + blank + continuation; planned = archived + failed + held."""
 
@@ -36,6 +39,8 @@ class Run(SQLModel, table=True):
     code: str | None = Field(default=None, description="Why it was stopped")
     message: str = Field(default="", sa_type=Text)
     worker: str = Field(default="", description="The process that drives it")
+    seen_at: datetime | None = _time()
+    stop_requested_at: datetime | None = _time()
     started_at: datetime = _time(nullable=False)
     ended_at: datetime | None = _time()
     records: int = 0
@@ -146,20 +151,24 @@ class Attempt(SQLModel, table=True):
     request_ids: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
     seconds: float | None = None
     in_flight: int = Field(default=0, description="Calls of this process in the air when it began, itself included")
+    reconciled_at: datetime | None = _time()
     message: str = Field(default="", sa_type=Text)
     excerpt: str = Field(default="", sa_type=Text, description="Beginning of the raw answer, when it was an error")
 
 
 class Generation(SQLModel, table=True):
-    """What a paid call brought back: a temporary URL with its end, or bytes in the spool."""
+    """What a paid call brought back: a temporary URL with its end, or bytes in the spool.
+
+    Files are named as they are in the spool folder of the machine that made the call.
+    """
 
     id: int | None = Field(default=None, primary_key=True)
     job_id: int = Field(foreign_key="image_job.id", index=True)
     attempt_id: int = Field(foreign_key="attempt.id", unique=True)
     url: str | None = Field(default=None, sa_type=Text)
     expires_at: datetime | None = _time()
-    spool_path: str | None = Field(default=None, sa_type=Text, description="Decoded image, on the worker's disk")
-    body_path: str | None = Field(default=None, sa_type=Text, description="Raw answer, on the worker's disk")
+    spool_path: str | None = Field(default=None, sa_type=Text, description="Decoded image, a file in the spool")
+    body_path: str | None = Field(default=None, sa_type=Text, description="Raw answer, a file in the spool")
     created_at: datetime = _time(nullable=False)
     archived_at: datetime | None = _time()
     archive_tries: int = 0
@@ -167,11 +176,18 @@ class Generation(SQLModel, table=True):
 
 
 class Asset(SQLModel, table=True):
-    """A permanent object. Its URL is the store's public base URL + / + key; the view ``asset_lineage`` has it whole."""
+    """A permanent object. Its URL is the store's public base URL + / + key; the view ``asset_lineage`` has it whole.
+
+    A job has one asset at a time. ``replaced_at`` marks those that a person had made anew: their objects remain.
+    """
+
+    __table_args__ = (
+        Index("ix_asset_current", "job_id", unique=True, sqlite_where=_CURRENT, postgresql_where=_CURRENT),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
-    job_id: int = Field(foreign_key="image_job.id", unique=True)
-    attempt_id: int = Field(foreign_key="attempt.id")
+    job_id: int = Field(foreign_key="image_job.id", index=True)
+    attempt_id: int = Field(foreign_key="attempt.id", unique=True)
     bucket: str = Field(foreign_key="store.bucket")
     key: str = Field(sa_type=String(1024))
     sha256: str = Field(index=True, sa_type=String(64))
@@ -181,6 +197,16 @@ class Asset(SQLModel, table=True):
     height: int
     size_as_ordered: bool = True
     created_at: datetime = _time(nullable=False)
+    replaced_at: datetime | None = _time()
+
+
+class DailySpend(SQLModel, table=True):
+    """What all runs together spent on one day (UTC): reserved before each call, settled after it."""
+
+    __tablename__ = "daily_spend"
+
+    day: date = Field(primary_key=True)
+    spent_micro: int = Field(default=0, sa_type=BigInteger)
 
 
 class Store(SQLModel, table=True):

@@ -294,7 +294,7 @@ def test_an_image_that_is_not_home_yet_stays_received_and_its_tries_are_counted_
 
 
 def test_a_lost_image_is_held(book: Book) -> None:
-    gone = PackshotError(Code.URL_EXPIRED, "403")
+    gone = PackshotError(Code.LOST, "403")
     book.ledger.not_archived(generated(book), gone, lambda tries: HOLD)
     [row] = book.rows(Generation)
     assert (book.ledger.state(book.job), row["lost_at"], row["archive_tries"]) == (S.HELD, book.clock(), 1)

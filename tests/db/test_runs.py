@@ -153,7 +153,7 @@ def test_a_job_whose_first_image_was_lost_is_listed_once_with_its_second_image(b
         if not lost:
             book.ledger.release(claim)
             break
-        gone = PackshotError(Code.URL_EXPIRED, "gone")
+        gone = PackshotError(Code.LOST, "gone")
         book.ledger.not_archived(claim, gone, lambda tries: Decision(Verdict.HOLD))
         with book.ledger.write() as session:  # what a person decides about it
             session.execute(update(ImageJob).where(col(ImageJob.id) == book.jobs[0]).values(state=S.PLANNED))

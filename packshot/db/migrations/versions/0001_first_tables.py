@@ -64,6 +64,8 @@ def upgrade() -> None:
         sa.Column("code", sa.String(), nullable=True),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("worker", sa.String(), nullable=False),
+        sa.Column("seen_at", UtcDateTime(), nullable=True),
+        sa.Column("stop_requested_at", UtcDateTime(), nullable=True),
         sa.Column("started_at", UtcDateTime(), nullable=False),
         sa.Column("ended_at", UtcDateTime(), nullable=True),
         sa.Column("records", sa.Integer(), nullable=False),
@@ -184,6 +186,7 @@ def upgrade() -> None:
         sa.Column("request_ids", sa.JSON(), nullable=False),
         sa.Column("seconds", sa.Float(), nullable=True),
         sa.Column("in_flight", sa.Integer(), nullable=False),
+        sa.Column("reconciled_at", UtcDateTime(), nullable=True),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("excerpt", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -220,6 +223,13 @@ def upgrade() -> None:
     op.create_index("ix_run_job_job_id", "run_job", ["job_id"])
 
     op.create_table(
+        "daily_spend",
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("spent_micro", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("day"),
+    )
+
+    op.create_table(
         "asset",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("job_id", sa.Integer(), nullable=False),
@@ -233,6 +243,7 @@ def upgrade() -> None:
         sa.Column("height", sa.Integer(), nullable=False),
         sa.Column("size_as_ordered", sa.Boolean(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("replaced_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["attempt_id"],
             ["attempt.id"],
@@ -246,7 +257,12 @@ def upgrade() -> None:
             ["image_job.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("job_id"),
+        sa.UniqueConstraint("attempt_id"),
+    )
+    op.create_index("ix_asset_job_id", "asset", ["job_id"])
+    current = sa.text("replaced_at IS NULL")
+    op.create_index(
+        "ix_asset_current", "asset", ["job_id"], unique=True, sqlite_where=current, postgresql_where=current
     )
     op.create_index("ix_asset_sha256", "asset", ["sha256"])
 
@@ -284,6 +300,7 @@ def downgrade() -> None:
     for table in (
         "generation",
         "asset",
+        "daily_spend",
         "run_job",
         "attempt",
         "image_job",
