@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Self
 
 import psycopg
 import pytest
@@ -27,25 +28,14 @@ MakeUrl = Callable[..., str]
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[MakeUrl]:
     """One server for the session. ``postgres()`` is a new empty database, ``postgres(tables=True)`` has our tables."""
-    bin_folder = _binaries()
+    bin_folder = postgres_binaries()
     if bin_folder is None:
         reason = "PostgreSQL's binaries (initdb, postgres) are neither on PATH nor in /usr/lib/postgresql/*/bin"
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    folder = Path(mkdtemp(prefix="packshot-pg-"))  # short: a socket's path has 107 bytes at most
-    port = free_ports(1)[0]
-    try:
-        server = _start(bin_folder, folder, port)
-        try:
-            admin = f"host=127.0.0.1 port={port} user=postgres dbname=postgres"
-            _wait(admin, server, folder)
-            yield _Maker(admin, port)
-        finally:
-            server.send_signal(signal.SIGINT)  # "fast": ends open connections
-            server.wait(20)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with PostgresServer(bin_folder) as server:
+        yield server.new_database
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +74,8 @@ def engine(db_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def _binaries() -> Path | None:
+def postgres_binaries() -> Path | None:
+    """The folder of initdb and postgres, if this machine has them."""
     # Debian keeps them out of PATH, one folder a version; initdb finds its files relative to where it really lies.
     for place in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
         if (place / "initdb").exists() and (place / "postgres").exists():
@@ -94,45 +85,63 @@ def _binaries() -> Path | None:
     return folder if folder and (folder / "postgres").exists() else None
 
 
-def _start(bin_folder: Path, folder: Path, port: int) -> subprocess.Popen[bytes]:
-    data, prefix = folder / "data", []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
-        account = pwd.getpwnam("postgres")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    made = subprocess.run(
-        [*prefix, bin_folder / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
-        cwd=folder, capture_output=True, check=False,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr.decode()
-    with (folder / "log").open("wb") as log:
-        return subprocess.Popen(
-            [
-                *prefix, bin_folder / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder,
-                "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=120",
-            ],
-            cwd=folder, stdout=log, stderr=log,
-        )  # fmt: skip
+class PostgresServer:
+    """A server of our own in a folder of its own; :meth:`stop` and :meth:`start` keep the port and the data."""
 
-
-def _wait(admin: str, server: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            psycopg.connect(admin).close()
-            return
-        except psycopg.OperationalError:
-            time.sleep(0.05)
-    raise AssertionError(f"PostgreSQL did not start: {(folder / 'log').read_text(errors='replace')[-2000:]}")
-
-
-class _Maker:
-    def __init__(self, admin: str, port: int) -> None:
-        self._admin = admin
-        self._port = port
+    def __init__(self, bin_folder: Path) -> None:
+        self._bin = bin_folder
+        self._folder = Path(mkdtemp(prefix="packshot-pg-"))  # short: a socket's path has 107 bytes at most
+        self._port = free_ports(1)[0]
+        self._admin = f"host=127.0.0.1 port={self._port} user=postgres dbname=postgres"
+        self._process: subprocess.Popen[bytes] | None = None
         self._template = ""
+        self._as_postgres: list[str] = []
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            self._as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
 
-    def __call__(self, tables: bool = False) -> str:
+    def __enter__(self) -> Self:
+        try:
+            self._make()
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *self._as_postgres, self._bin / "postgres", "-D", self._folder / "data", "-h", "127.0.0.1",
+                    "-p", str(self._port), "-k", self._folder,
+                    "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=120",
+                ],
+                cwd=self._folder, stdout=log, stderr=log,
+            )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                psycopg.connect(self._admin).close()
+                return
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+        text = (self._folder / "log").read_text(errors="replace")
+        raise AssertionError(f"PostgreSQL did not start: {text[-2000:]}")
+
+    def stop(self) -> None:
+        """Ends open connections. Nothing happens when it is not running."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # "fast"
+            self._process.wait(20)
+            self._process = None
+
+    def new_database(self, tables: bool = False) -> str:
+        """URL of a new database: an empty one, or one with our tables."""
         if tables and not self._template:
             url = self._create("")
             engine = open_engine(url)
@@ -140,6 +149,19 @@ class _Maker:
             engine.dispose()
             self._template = url.rpartition("/")[2]
         return self._create(f"TEMPLATE {self._template} STRATEGY FILE_COPY" if tables else "")
+
+    def _make(self) -> None:
+        if self._as_postgres:
+            account = pwd.getpwnam("postgres")
+            os.chown(self._folder, account.pw_uid, account.pw_gid)
+        made = subprocess.run(
+            [
+                *self._as_postgres, self._bin / "initdb", "-D", self._folder / "data", "-U", "postgres", "-A", "trust",
+                "-E", "UTF8", "--no-sync",
+            ],
+            cwd=self._folder, capture_output=True, check=False,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr.decode()
 
     def _create(self, how: str) -> str:
         name = f"t_{uuid.uuid4().hex}"

@@ -1,0 +1,292 @@
+"""What must be true after any disaster: ledger, the provider's bill, the bucket and the spool are held against each
+other, and each difference is a figure with its reasons.
+
+The ledger is not asked about itself alone: the image API counts the calls by their prompt, :class:`Witness` reads the
+answers that lay on the disk when a process died, and the bucket is listed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Run
+from packshot.db.types import JobState, RunState
+from packshot.errors import Billed
+from packshot.sandbox.bill import BillRow
+from packshot.sandbox.emulator import Emulator
+from packshot.settings import Settings
+from packshot.storage import ObjectStore
+from packshot.storage.client import s3_client
+
+_SKEW = timedelta(seconds=0.05)
+
+
+class Witness:
+    """Remembers every image whose whole answer lay in the spool when a process ended, by its SHA-256.
+
+    Knows the images format alone: a URL of the emulator, or ``b64_json``.
+    """
+
+    def __init__(self, spool: Path, emulator: Emulator) -> None:
+        self._spool = spool
+        self._emulator = emulator
+        self.seen: dict[str, str] = {}
+        """SHA-256 of the image -> name of the answer's file."""
+
+    def look(self) -> None:
+        """Read what lies in the spool now."""
+        for path in sorted(self._spool.glob("*.body")):
+            try:
+                answer = json.loads(path.read_bytes())
+            except (OSError, ValueError):  # gone meanwhile; or not whole
+                continue
+            for image in self._images(answer):
+                self.seen.setdefault(hashlib.sha256(image).hexdigest(), path.name)
+
+    def _images(self, answer: Any) -> Iterator[bytes]:
+        for item in answer.get("data") or [] if isinstance(answer, dict) else []:
+            if item.get("b64_json"):
+                yield base64.b64decode(item["b64_json"].rpartition(",")[2])
+            elif item.get("url"):
+                file = self._emulator.oss.folder / urlsplit(item["url"]).path.rpartition("/")[2]
+                if file.exists():
+                    yield file.read_bytes()
+
+
+@dataclass
+class Figures:
+    """The state of affairs. ``broken`` says which promises do not hold; empty is what is wanted.
+
+    Money is micro-dollars. ``reasons`` explains every figure that is not as it should be.
+    """
+
+    runs: int = 0
+    jobs: int = 0
+    states: dict[str, int] = field(default_factory=dict)
+    calls: int = 0
+    """Generation requests that reached the image API."""
+    unknown: int = 0
+    """Calls of unknown outcome, each at most once bought again."""
+    witnessed: int = 0
+    """Images whose whole answer lay on the disk when a process ended."""
+    received: int = 0
+    """Images that the ledger knows as received."""
+    lost: int = 0
+    """Images of either kind without an asset."""
+    duplicates: int = 0
+    """Calls that no counted retry explains."""
+    assets: int = 0
+    assets_without_object: int = 0
+    objects_without_row: int = 0
+    bill: int = 0
+    ledger: int = 0
+    unexplained: int = 0
+    """Ledger minus bill, once the calls of unknown outcome are looked up in the provider's log."""
+    unbalanced_runs: int = 0
+    open_runs: int = 0
+    open_jobs: int = 0
+    leftovers: int = 0
+    """Files in the spool of images that are archived, and half downloads."""
+    reasons: list[str] = field(default_factory=list)
+
+    BARS = (
+        "lost", "duplicates", "assets_without_object", "objects_without_row", "unexplained", "unbalanced_runs",
+        "open_runs", "open_jobs", "leftovers",
+    )  # fmt: skip
+
+    @property
+    def broken(self) -> list[str]:
+        return [f"{name} = {getattr(self, name)}, not 0" for name in self.BARS if getattr(self, name)]
+
+    def table(self) -> str:
+        """The figures, one a line."""
+        states = ", ".join(f"{number} {state}" for state, number in sorted(self.states.items()))
+        rows: list[tuple[str, object]] = [
+            ("runs", self.runs),
+            ("jobs", f"{self.jobs} ({states})"),
+            ("calls that reached the image API", self.calls),
+            ("calls of unknown outcome", self.unknown),
+            ("images seen on the disk at a death", self.witnessed),
+            ("images received", self.received),
+            ("images received and lost", self.lost),
+            ("duplicate purchases beyond the counted retries", self.duplicates),
+            ("assets", self.assets),
+            ("assets without object", self.assets_without_object),
+            ("objects without row", self.objects_without_row),
+            ("bill of the provider, micro-dollars", self.bill),
+            ("ledger minus bill, unknown ones at full price", self.ledger - self.bill),
+            ("ledger minus bill, unknown ones reconciled", self.unexplained),
+            ("runs whose sums are wrong", self.unbalanced_runs),
+            ("runs that seem to run", self.open_runs),
+            ("jobs that seem to be in work", self.open_jobs),
+            ("leftovers in the spool", self.leftovers),
+        ]
+        return "\n".join(f"{name:<50}{value:>12}" for name, value in rows)
+
+
+def look_into(settings: Settings, engine: Engine, emulator: Emulator, witness: Witness) -> Figures:
+    """Gather all figures. Nothing may be at work meanwhile: no child, and no call at the image API."""
+    witness.look()
+    figures = Figures()
+    with Session(engine) as session:
+        jobs = {job.id or 0: job for job in session.exec(select(ImageJob))}
+        attempts = list(session.exec(select(Attempt).order_by(col(Attempt.id))))
+        assets = list(session.exec(select(Asset)))
+        generations = list(session.exec(select(Generation)))
+        runs = list(session.exec(select(Run).order_by(col(Run.id))))
+    _count_jobs(figures, jobs, runs)
+    _find_lost(figures, jobs, assets, generations, witness)
+    _find_duplicates(figures, jobs, attempts, emulator)
+    _compare_bucket(figures, settings, assets)
+    _compare_money(figures, attempts, emulator.bill)
+    _find_leftovers(figures, settings.spool, jobs, attempts)
+    return figures
+
+
+def _count_jobs(figures: Figures, jobs: dict[int, ImageJob], runs: list[Run]) -> None:
+    figures.runs, figures.jobs = len(runs), len(jobs)
+    figures.states = dict(Counter(job.state for job in jobs.values()))
+    done = (JobState.ARCHIVED, JobState.FAILED, JobState.HELD)
+    for number, job in jobs.items():
+        if job.state not in done or job.claimed_by:
+            figures.open_jobs += 1
+            figures.reasons.append(f"job {number} is {job.state} ({job.code}), claimed by {job.claimed_by}")
+    for run in runs:
+        if run.state == RunState.RUNNING:
+            figures.open_runs += 1
+            figures.reasons.append(f"run {run.id} is {run.state}")
+            continue
+        records = run.accepted + run.rejected + run.blank + run.continuation
+        ended = run.archived + run.failed + run.held
+        if run.records != records or run.planned != ended:
+            figures.unbalanced_runs += 1
+            figures.reasons.append(
+                f"run {run.id} ({run.state}): {run.records} records, {records} with a fate; "
+                f"{run.planned} planned, {ended} with an end"
+            )
+
+
+def _find_lost(
+    figures: Figures, jobs: dict[int, ImageJob], assets: list[Asset], generations: list[Generation], witness: Witness
+) -> None:
+    kept = {asset.sha256 for asset in assets}
+    bought = {asset.attempt_id for asset in assets}
+    figures.witnessed, figures.received, figures.assets = len(witness.seen), len(generations), len(assets)
+    unnoticed = {name for sha256, name in witness.seen.items() if sha256 not in kept}
+    missing = [generation for generation in generations if generation.attempt_id not in bought]
+    noticed = {name for generation in missing for name in [Path(generation.body_path or "").name]}
+    figures.lost = len(unnoticed - noticed) + len(missing)
+    for name in sorted(unnoticed - noticed):
+        figures.reasons.append(f"the whole answer {name} lay on the disk, and its image is nowhere")
+    for generation in missing:
+        job = jobs[generation.job_id]
+        figures.reasons.append(f"attempt {generation.attempt_id} brought an image; its job is {job.state} ({job.code})")
+
+
+def _find_duplicates(figures: Figures, jobs: dict[int, ImageJob], attempts: list[Attempt], emulator: Emulator) -> None:
+    """A call is explained by the attempt that was written before it; an attempt by being the job's first, by one before
+    it that was not billed, or as the one counted retry of a call that brought no image. Nothing follows an image."""
+    posts = Counter(
+        str((request.body or {}).get("prompt"))
+        for request in emulator.history
+        if request.method == "POST" and request.path.startswith("/v1/images/")
+    )
+    figures.calls = posts.total()
+    figures.unknown = sum(attempt.billed == Billed.UNKNOWN for attempt in attempts)
+    by_prompt = Counter(jobs[attempt.job_id].prompt for attempt in attempts)
+    for prompt, number in posts.items():
+        if number > by_prompt[prompt]:
+            figures.duplicates += number - by_prompt[prompt]
+            figures.reasons.append(f"{number} calls and {by_prompt[prompt]} attempts for {prompt[-80:]!r}")
+    of_job: dict[int, list[Attempt]] = {}
+    for attempt in attempts:
+        of_job.setdefault(attempt.job_id, []).append(attempt)
+    for number, made in of_job.items():
+        settled = [attempt for attempt in made if attempt.settled_at]
+        paid = Counter(attempt.code for attempt in settled if attempt.billed == Billed.YES and attempt.code)
+        image = next((attempt.number for attempt in settled if attempt.code is None), None)
+        too_many = sum(image is not None and attempt.number > image for attempt in made)
+        too_many += max(0, sum(attempt.billed == Billed.UNKNOWN for attempt in settled) - 2)
+        too_many += sum(times - 2 for times in paid.values() if times > 2)
+        if too_many:
+            figures.duplicates += too_many
+            figures.reasons.append(f"job {number} was bought {[(a.number, a.code, a.billed) for a in made]}")
+
+
+def _compare_bucket(figures: Figures, settings: Settings, assets: list[Asset]) -> None:
+    store = ObjectStore(settings)
+    assert settings.s3_access_key_id
+    assert settings.s3_secret_access_key
+    client = s3_client(
+        endpoint=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key_id.get_secret_value(),
+        secret_access_key=settings.s3_secret_access_key.get_secret_value(),
+        addressing="path",
+    )
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket, Prefix=settings.s3_prefix + "/")
+    listed = {str(entry["Key"]) for page in pages for entry in page.get("Contents", [])}
+    for asset in assets:
+        found = store.head(asset.key)
+        actual = found and (found.bytes, found.metadata.get("sha256"))
+        if actual != (asset.bytes, asset.sha256):
+            figures.assets_without_object += 1
+            figures.reasons.append(f"asset {asset.id} is {asset.key} of {asset.bytes} bytes; the store has {actual}")
+    for key in sorted(listed - {asset.key for asset in assets}):
+        figures.objects_without_row += 1
+        figures.reasons.append(f"the object {key} has no row")
+
+
+def _compare_money(figures: Figures, attempts: list[Attempt], bill: list[BillRow]) -> None:
+    figures.ledger = sum(attempt.cost_micro for attempt in attempts)
+    figures.bill = sum(row.price_micro for row in bill)
+    figures.unexplained, reasons = unexplained(attempts, bill)
+    figures.reasons += reasons
+
+
+def unexplained(attempts: list[Attempt], bill: list[BillRow]) -> tuple[int, list[str]]:
+    """Ledger minus bill after looking the calls of unknown outcome up: what the log has was billed, the rest was not.
+
+    A call with a request id is looked up by it. One without (we died before its answer began) is the latest one that
+    began before a row of the log that nobody else claims.
+    """
+    open_rows = {row.request_id: row for row in bill if row.price_micro}
+    difference, reasons = 0, []
+    nameless = []
+    for attempt in attempts:
+        rows = [open_rows.pop(name) for name in set(attempt.request_ids.values()) if name in open_rows]
+        if not rows and attempt.billed == Billed.UNKNOWN:
+            nameless.append(attempt)
+            continue
+        charged = sum(row.price_micro for row in rows)
+        if attempt.cost_micro != charged and attempt.billed != Billed.UNKNOWN:
+            difference += attempt.cost_micro - charged
+            reasons.append(f"attempt {attempt.id}: booked {attempt.cost_micro}, billed {charged}")
+    for row in sorted(open_rows.values(), key=lambda row: row.created_at):
+        before = [attempt for attempt in nameless if attempt.started_at <= row.created_at + _SKEW]
+        if before:
+            nameless.remove(before[-1])
+        else:
+            difference -= row.price_micro
+            reasons.append(f"{row.request_id} of {row.created_at} was billed, and no attempt fits")
+    return difference, reasons
+
+
+def _find_leftovers(figures: Figures, spool: Path, jobs: dict[int, ImageJob], attempts: list[Attempt]) -> None:
+    archived = {f"attempt-{a.id}" for a in attempts if jobs[a.job_id].state == JobState.ARCHIVED}
+    for path in sorted(spool.iterdir()) if spool.exists() else []:
+        if path.name.startswith("download-") or path.stem in archived:
+            figures.leftovers += 1
+            figures.reasons.append(f"{path.name} is left in the spool")
