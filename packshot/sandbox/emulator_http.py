@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import mimetypes
@@ -155,7 +156,10 @@ class Handler(BaseHTTPRequestHandler):
         if self._authorization() != self.server.emulator.system_token:
             return Reply(401, answers.UNAUTHORIZED_ACCOUNT)
         fields = {name: values[0] for name, values in parse_qs(query).items()}
-        return Reply(200, answers.dump({"success": True, "message": "", "data": answer(fields)}))
+        body = answers.dump({"success": True, "message": "", "data": answer(fields)})
+        if "gzip" in self.headers.get("Accept-Encoding", ""):
+            return Reply(200, gzip.compress(body), headers={"Content-Encoding": "gzip"})
+        return Reply(200, body)
 
     def _balance(self, fields: dict[str, str]) -> dict[str, Any]:
         ledger = self.server.emulator.studio.ledger
