@@ -7,8 +7,8 @@ Safe to re-run: always, at any moment, also twice at once. What exists is never 
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -24,13 +24,14 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import opaque
 
-from packshot.db.types import RunState
-from packshot.errors import Code
+from packshot.db.types import JobState, RunState
 from packshot.options import RunOptions
 from packshot.report import Report
+from packshot.rescue import bring_home
 from packshot.run import crash_run
 from packshot.settings import load_settings
 from packshot.studio import ARCHIVES_AT_ONCE, Outcome, Studio
+from packshot.studios import open_studio
 from packshot.window import Window
 from tasks.make_image import make_image
 from tasks.plan_run import plan_catalog, plan_run
@@ -41,42 +42,43 @@ PROGRESS_EVERY = 5.0  # seconds
 DRAIN = 60.0  # seconds for the last states and log lines to reach the server
 
 
-@dataclass(frozen=True)
-class ShardResult:
-    """``stop``: why the run must end; None while all is well."""
-
-    stop: tuple[Code, str] | None = None
-
-
 def _run_name() -> str:
     options = runtime.flow_run.parameters["options"]
     catalog = options["catalog"] if isinstance(options, dict) else options.catalog
     return f"{Path(catalog).stem} {datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
-@flow(name="catalog-imaging", flow_run_name=_run_name, persist_result=False)
+@flow(
+    name="catalog-imaging",
+    flow_run_name=_run_name,
+    persist_result=False,
+    task_runner=cast(Any, ThreadPoolTaskRunner(max_workers=ARCHIVES_AT_ONCE)),
+)
 def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noqa: B008  (Prefect reads the default)
     """Make the product pictures of a catalog."""
     if options.plan_only:
         plan = plan_catalog(options)
         return Completed(message=f"{plan.to_make} images to make for ${plan.cost_micro / 1e6:.2f}")
-    concurrency = options.concurrency or load_settings().concurrency
+    settings = load_settings()
+    concurrency = options.concurrency or settings.concurrency
     started = plan_run(options)
-    stop = None
     try:
         progress = cast(UUID, create_progress_artifact(0.0, description=f"0 of {started.size} images"))
-        for first, count in shards(started.size, concurrency):
-            shard = make_shard.with_options(
-                flow_run_name=f"run {started.run_id}, images {first + 1}-{first + count}",
-                task_runner=cast(Any, ThreadPoolTaskRunner(max_workers=sum(pool_size(concurrency)))),
-            )
-            # The parent's heartbeat speaks for its shards: ending one of its own would cost each of them a second.
-            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-                stop = shard(started.run_id, first, count, started.size, concurrency, progress).stop
-            if stop:
-                break
+        with open_studio(settings, started.run_id, concurrency) as studio:
+            bring_home(studio, partial(submit_image, studio), outcome_of)  # what is paid for goes first
+            for first, count in shards(started.size, concurrency):
+                if studio.stopped:
+                    break
+                shard = make_shard.with_options(
+                    flow_run_name=f"run {started.run_id}, images {first + 1}-{first + count}",
+                    task_runner=cast(Any, ThreadPoolTaskRunner(max_workers=sum(pool_size(concurrency)))),
+                )
+                # The parent's heartbeat speaks for its shards: ending one of its own would cost each a second.
+                with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+                    shard(started.run_id, first, count, started.size, concurrency, progress)
+            stop = studio.stop_reason
     except BaseException as error:
-        crash_run(load_settings(), started.run_id, f"{type(error).__name__} in the flow")
+        crash_run(settings, started.run_id, f"{type(error).__name__} in the flow")
         raise
     report = report_run(started.run_id, stop, started.plan.notes)
     update_progress_artifact(progress, 100 * report.run.archived / max(report.run.planned, 1), report.headline)
@@ -84,38 +86,40 @@ def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noq
 
 
 @flow(name="image-shard", persist_result=False)
-def make_shard(run_id: int, first: int, count: int, size: int, concurrency: int, artifact: UUID) -> ShardResult:
+def make_shard(run_id: int, first: int, count: int, size: int, concurrency: int, artifact: UUID) -> None:
     """Make the run's jobs at the positions ``first`` to ``first + count - 1``."""
-    studio = Studio(load_settings(), run_id, concurrency)
-    items = {item.job_id: item for item in studio.runs.work(run_id, first, count)}
-
-    def submit(job_id: int) -> PrefectFuture[Any]:
-        # opaque: Prefect would otherwise walk through the studio, for each image, in search of futures.
-        return make_image.submit(job_id, items[job_id].label, cast(Studio, opaque(studio)))
-
-    window = Window(submit, *pool_size(concurrency), stopped=lambda: studio.stopped)
-    for item in items.values():
-        window.put(item.job_id, item.wait)
     progress = Progress(artifact)
     shown = time.monotonic()
-    try:
-        for job_id, future in window.run():
-            future.wait()
-            outcome = future.result(raise_on_failure=False)
-            if isinstance(outcome, Outcome) and outcome.retry_in is not None:
-                window.put(job_id, outcome.retry_in)
-            if time.monotonic() - shown > PROGRESS_EVERY:
-                shown = time.monotonic()
-                done = studio.runs.progress(run_id)
-                text = ", ".join(f"{number} {state}" for state, number in sorted(done.items()))
-                progress.show(100 * done.get("archived", 0) / size, f"of {size} images: {text}")
-    except BaseException:
-        # Ctrl-C, a cancelled run: calls in the air come home before the pool ends, but no new one is bought.
-        studio.stop_reason = studio.stop_reason or (Code.INTERRUPTED, "the run was interrupted")
-        raise
-    finally:
-        progress.close()
-    return ShardResult(studio.stop_reason)
+    with open_studio(load_settings(), run_id, concurrency) as studio:
+        items = {item.job_id: item for item in studio.runs.work(run_id, first, count)}
+        window = Window(
+            lambda job_id: submit_image(studio, job_id, items[job_id].label),
+            *pool_size(concurrency),
+            stopped=lambda: studio.stopped,
+        )
+        for item in items.values():
+            window.put(item.job_id, item.wait, last=item.paid)
+        try:
+            for job_id, future in window.run():
+                outcome = outcome_of(future)
+                if isinstance(outcome, Outcome) and outcome.retry_in is not None:
+                    window.put(job_id, outcome.retry_in, last=outcome.state is JobState.GENERATED)
+                if time.monotonic() - shown > PROGRESS_EVERY:
+                    shown = time.monotonic()
+                    done = studio.runs.progress(run_id)
+                    text = ", ".join(f"{number} {state}" for state, number in sorted(done.items()))
+                    progress.show(100 * done.get("archived", 0) / size, f"of {size} images: {text}")
+        finally:
+            progress.close()
+
+
+def submit_image(studio: Studio, job_id: int, label: str) -> PrefectFuture[Any]:
+    # opaque: Prefect would otherwise walk through the studio, for each image, in search of futures.
+    return make_image.submit(job_id, label, cast(Studio, opaque(studio)))
+
+
+def outcome_of(future: PrefectFuture[Any]) -> object:
+    return future.result(raise_on_failure=False)
 
 
 def pool_size(concurrency: int) -> tuple[int, int]:

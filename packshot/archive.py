@@ -15,6 +15,10 @@ from pathlib import Path
 from packshot.download import DownloadPolicy, disk_errors, download
 from packshot.image_check import check_image
 from packshot.storage import ObjectStore, object_key
+from packshot.worker import this_worker
+
+DOWNLOADS = "download-"
+"""What folders of downloads under way begin with; the worker's name follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def archive_image(
         return _store(source, *_hashes(source), expected, destination, provenance, store, max_pixels)
     with disk_errors(spool):
         spool.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix="download-", dir=spool)
+        folder = tempfile.TemporaryDirectory(prefix=f"{DOWNLOADS}{this_worker()}-", dir=spool)
     with folder as temporary:
         path = Path(temporary) / "image"
         got = download(source, path, policy, expires_at=expires_at)

@@ -50,6 +50,7 @@ class Code(StrEnum):
     DATABASE_NEWER = (
         "database_newer", Billed.NO, False, True, "install the packshot that upgraded the database, or a later one",
     )  # fmt: skip
+    HOLD_INVALID = "hold_invalid", Billed.NO, False, True, "`packshot holds` lists what waits for you, with its keys"
     SANDBOX_FAILED = "sandbox_failed", Billed.NO, False, True, "follow the message, then start the sandbox again"
 
     # --- the provider refused before doing anything: not billed -----------------------------------------------
@@ -100,7 +101,10 @@ class Code(StrEnum):
     NOT_AN_IMAGE = "not_an_image", Billed.NO, True, False, "run again before the temporary URL expires"
     IMAGE_TRUNCATED = "image_truncated", Billed.NO, True, False, "run again before the temporary URL expires"
     ARCHIVE_FAILED = "archive_failed", Billed.NO, True, False, "this is a bug: report it with the log"
-    WRONG_SIZE = "wrong_size", Billed.NO, False, False, "set PACKSHOT_ON_WRONG_SIZE=accept, or change model or size"
+    WRONG_SIZE = (
+        "wrong_size", Billed.NO, False, False,
+        "look at it, then `packshot holds resolve KEY --accept` or --retry; another model or size may do better",
+    )  # fmt: skip
     REFERENCE_UNAVAILABLE = (
         "reference_unavailable",
         Billed.NO,

@@ -18,6 +18,7 @@ from packshot.report import Report
 from packshot.run import preflight, ready_engine
 from packshot.sandbox.prefect_server import is_healthy, prefect_server
 from packshot.settings import Settings
+from packshot.stopping import SWITCH
 from packshot.terminal import live_progress
 
 FLOW = "flows.catalog_imaging"
@@ -32,6 +33,7 @@ def run_flow(settings: Settings, options: RunOptions) -> Report:
     root = project_folder()
     preflight(settings, options)
     engine = ready_engine(settings)
+    SWITCH.arm(settings.drain)
     with prefect_server(settings.home) as api, live_progress(engine):
         try:
             state = load_flow(root)(options)

@@ -7,18 +7,22 @@ from decimal import Decimal
 
 from sqlalchemy import Engine
 
+from packshot.db.clock import database_clock
 from packshot.db.engine import check_revision, is_empty, open_engine, upgrade
 from packshot.db.ledger import Ledger, register_store
 from packshot.db.queries import job_states
+from packshot.db.running import close_dead
 from packshot.db.runs import Runs
 from packshot.db.types import RunState
 from packshot.errors import Code, PackshotError
 from packshot.options import RunOptions
 from packshot.plan import Plan, Planner
-from packshot.policy import after_call
+from packshot.recovery import Recovered, recover
 from packshot.report import Report, make_report
 from packshot.settings import Settings
 from packshot.storage import ObjectStore
+
+LAST_PATIENCE = 5.0  # seconds for a database that is away, when the process is to end at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ class StartedRun:
     run_id: int
     size: int
     plan: Plan
+    recovered: Recovered
+    dead_flow_runs: list[str]
+    """Flow runs whose process died, which Prefect may believe alive."""
 
 
 def ready_engine(settings: Settings) -> Engine:
@@ -44,7 +51,8 @@ def ready_engine(settings: Settings) -> Engine:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    return Ledger(ready_engine(settings), lease=settings.lease)
+    engine = ready_engine(settings)
+    return Ledger(engine, lease=settings.lease, patience=settings.database_patience, now=database_clock(engine))
 
 
 def preflight(settings: Settings, options: RunOptions) -> Planner:
@@ -70,8 +78,8 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
     planner = preflight(settings, options)
     ledger = open_ledger(settings)
     runs = Runs(ledger)
-    ledger.recover(lambda error, past: after_call(error, past, settings))
-    runs.close_dead()
+    recovered = recover(settings, ledger)
+    dead_flow_runs = close_dead(ledger)
     limit = Decimal(str(options.max_cost_usd)) or settings.max_cost_usd
     run_id = runs.open(
         catalog=planner.reader.name,
@@ -93,16 +101,27 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
         code = error.code if isinstance(error, PackshotError) else Code.UNEXPECTED
         runs.finish(run_id, RunState.CRASHED, code, f"planning failed: {error}")
         raise
-    return StartedRun(run_id, runs.size(run_id), plan)
+    return StartedRun(run_id, runs.size(run_id), plan, recovered, dead_flow_runs)
 
 
 def finish_run(
     settings: Settings, run_id: int, stop: tuple[Code, str] | None = None, notes: list[str] | None = None
 ) -> Report:
     """Write down what became of every job. ``stop``: why the run ended early."""
-    runs = Runs(open_ledger(settings))
+    ledger = open_ledger(settings)
+    # Every thread of the run has ended: what is still claimed here broke while it was in our hands.
+    recover(settings, ledger, given_up=run_id)
+    runs = Runs(ledger)
     run = runs.finish(run_id, RunState.STOPPED, *stop) if stop else runs.finish(run_id, RunState.COMPLETED)
     return make_report(open_engine(settings.db_url), run, notes or [])
+
+
+def give_up_run(settings: Settings, run_id: int) -> None:
+    """End a run at once: what is in the air is settled as unknown, in this process's last moments."""
+    engine = open_engine(settings.db_url)
+    ledger = Ledger(engine, lease=settings.lease, patience=LAST_PATIENCE, now=database_clock(engine))
+    recover(settings, ledger, given_up=run_id)
+    Runs(ledger).finish(run_id, RunState.STOPPED, Code.STOP_REQUESTED, "stopped at once, with calls in the air")
 
 
 def crash_run(settings: Settings, run_id: int, reason: str) -> None:

@@ -204,6 +204,12 @@ class Settings(BaseSettings):
         return self.home / "spool"
 
     @property
+    def day_limit_micro(self) -> int | None:
+        """MAX_COST_USD_PER_DAY in micro-dollars."""
+        limit = self.max_cost_usd_per_day
+        return None if limit is None else int(limit * 1_000_000)
+
+    @property
     def drain(self) -> float:
         """Seconds a stopping run waits for its calls in the air."""
         return self.total_timeout if self.drain_timeout is None else self.drain_timeout

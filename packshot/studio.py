@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
+from packshot.apiyi.spool import remove
 from packshot.archive import Archived, Destination, archive_image
 from packshot.db.ledger import Ledger
-from packshot.db.moves import Claim, Received, Stored
+from packshot.db.moves import Claim, Stored
 from packshot.db.runs import Runs
 from packshot.db.tables import ImageJob, Product
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
 from packshot.errors import ArchiveError, Code, PackshotError, ProviderError
 from packshot.policy import Decision, Verdict, after_archive, after_call
+from packshot.pulse import pulse_of
+from packshot.recovery import received_of
 from packshot.run import open_ledger
 from packshot.settings import Settings
 from packshot.slots import CallSlots
+from packshot.stopping import SWITCH
 from packshot.storage import ObjectStore
+from packshot.throttle import Throttle
 
 ARCHIVES_AT_ONCE = 8  # images brought home at the same time; each may hold its bytes and its pixels in memory
 
@@ -42,10 +47,10 @@ class Studio:
     """What it takes to make images in this process: one ledger, client and store, and ``concurrency`` calls at once.
 
     A call slot is held for the call alone, never while an image is downloaded, stored or written down. Shared by all
-    threads of a run.
+    threads of a run. Without a run it buys nothing, and brings home what was bought.
     """
 
-    def __init__(self, settings: Settings, run_id: int, concurrency: int) -> None:
+    def __init__(self, settings: Settings, run_id: int | None = None, concurrency: int = 1) -> None:
         self.settings = settings
         self.run_id = run_id
         self.ledger: Ledger = open_ledger(settings)
@@ -53,53 +58,77 @@ class Studio:
         self.store = ObjectStore(settings)
         self.client = ApiyiClient(settings)
         self.policy = DownloadPolicy.from_settings(settings)
-        self.stop_reason: tuple[Code, str] | None = None
-        self._slots = CallSlots(concurrency)
+        self.pulse = pulse_of(self.ledger.engine)
+        self._stop_reason: tuple[Code, str] | None = None
+        self._throttle = Throttle(concurrency, settings)
+        self._slots = CallSlots(self._throttle, lambda: self.stopped)
         self._archivers = threading.BoundedSemaphore(ARCHIVES_AT_ONCE)
         self._jitter: Callable[[], float] = random.Random().random  # noqa: S311  (spreads retries, keeps no secret)
         settings.spool.mkdir(parents=True, exist_ok=True)
 
     @property
+    def stop_reason(self) -> tuple[Code, str] | None:
+        """Why no new call goes out; None while all is well."""
+        if self._stop_reason is None:
+            hopeless = self._throttle.hopeless
+            asked = self.run_id in self.pulse.stop_requested
+            self._stop_reason = (
+                SWITCH.reason
+                or ((hopeless.code, hopeless.message) if hopeless else None)
+                or ((Code.STOP_REQUESTED, "stopped on request") if asked else None)
+            )
+        return self._stop_reason
+
+    def stop(self, code: Code, message: str) -> None:
+        """No new call from here on; what is in the air comes home. The first reason stays."""
+        self._stop_reason = self.stop_reason or (code, message)
+
+    @property
     def stopped(self) -> bool:
-        """True once something made the rest of the run hopeless: no new call goes out."""
+        """True once something made the rest of the run hopeless, or somebody asked it to end."""
         return self.stop_reason is not None
 
     def make(self, job_id: int) -> Outcome:
         """Bring one job as far as it goes. Safe to call at any moment, again and from anywhere."""
-        claim = None if self.stopped else self.ledger.claim(job_id)
+        claim = self.ledger.claim(job_id, received_only=self.stopped or self.run_id is None)
         if claim is None:
             return Outcome(job_id, self.ledger.state(job_id))
         if claim.generation:
             return self._archive(claim)
-        with self._slots.take():
-            if self.stopped:
+        with self._slots.take() as slot:
+            if slot is None:
                 self.ledger.release(claim)
                 return Outcome(job_id, JobState.PLANNED)
             attempt, result = self._call(claim)
+            if attempt is not None:
+                slot.ended(result if isinstance(result, PackshotError) else None)
             if isinstance(result, PackshotError) and result.code.stops_run:
                 return self._failed(claim, attempt, result)  # before the slot is free: no other call may follow
         if isinstance(result, PackshotError):
             return self._failed(claim, attempt, result)
         assert attempt is not None
-        return self._archive(self.ledger.received(claim, attempt, _received(result)))
+        return self._archive(self.ledger.received(claim, attempt, received_of(result)))
 
     # --- the paid part ----------------------------------------------------------------------------------------
     def _call(self, claim: Claim) -> tuple[int | None, Answer | PackshotError]:
         """Commit the attempt, then make the call. Returns (attempt id, what came of it)."""
         job = claim.job
+        assert self.run_id is not None
         try:
             price = self.settings.price_micro(job.model)
         except PackshotError as error:
             self.ledger.release(claim)
             return None, error
         try:
-            attempt = self.ledger.begin(claim, self.run_id, price, self.settings.apiyi_format, self._slots.taken)
+            attempt = self.ledger.begin(
+                claim, self.run_id, price, self.settings.apiyi_format, self._slots.taken, self.settings.day_limit_micro
+            )
         except PackshotError as error:  # the budget is used up; the ledger has taken the claim back
             return None, error
         request = _request(job)
         self._slots.sent()
         try:
-            return attempt, self.client.generate(request, self.settings.spool, f"attempt-{attempt}")
+            return attempt, self.client.generate(request, self.settings.spool, claim.spool_name)
         except PackshotError as error:
             return attempt, error
         except Exception as error:  # noqa: BLE001  (whatever it was, the call may have been billed: it must be settled)
@@ -116,23 +145,12 @@ class Studio:
     # --- the free part ----------------------------------------------------------------------------------------
     def _archive(self, claim: Claim) -> Outcome:
         """Bring the image that was paid for to the store; the spool is emptied only after the ledger knows."""
-        job, product, generation = claim.job, claim.product, claim.generation
-        assert generation is not None
+        job = claim.job
         ordered = pixels(job.aspect_ratio, job.image_size)
         try:
             with self._archivers:
                 self._slots.calls_first()
-                archived = archive_image(
-                    generation.url or Path(generation.spool_path or ""),
-                    ordered,
-                    Destination(product.catalog, _name(product), job.shot),
-                    {"job": job.key, "shot": job.shot, "product": _name(product), "model": job.model},
-                    store=self.store,
-                    policy=self.policy,
-                    max_pixels=self.settings.max_pixels,
-                    spool=self.settings.spool,
-                    expires_at=generation.expires_at,
-                )
+                archived = self._bring_home(claim, ordered)
         except Exception as error:  # noqa: BLE001  (the claim must be given back, whatever happened)
             problem = (
                 error
@@ -150,12 +168,30 @@ class Studio:
         self.ledger.archived(
             claim, _stored(archived), hold_for=Code.WRONG_SIZE if wrong_size else None, message=message
         )
-        for path in filter(None, (generation.spool_path, generation.body_path)):
-            Path(path).unlink(missing_ok=True)
+        assert claim.generation
+        remove(self.settings.spool, claim.generation.spool_name)
         url = self.store.public_url(archived.key)
         if wrong_size:
             return Outcome(claim.job_id, JobState.HELD, Code.WRONG_SIZE, message, url)
         return Outcome(claim.job_id, JobState.ARCHIVED, message=message, url=url)
+
+    def _bring_home(self, claim: Claim, ordered: tuple[int, int]) -> Archived:
+        job, product, generation = claim.job, claim.product, claim.generation
+        assert generation is not None
+        path = self.settings.spool / f"{generation.spool_name}.img"
+        if not generation.url and not path.exists():
+            raise ArchiveError(Code.SPOOL_MISSING, f"{path} is not on this machine")
+        return archive_image(
+            generation.url or path,
+            ordered,
+            Destination(product.catalog, _name(product), job.shot),
+            {"job": job.key, "shot": job.shot, "product": _name(product), "model": job.model},
+            store=self.store,
+            policy=self.policy,
+            max_pixels=self.settings.max_pixels,
+            spool=self.settings.spool,
+            expires_at=generation.expires_at,
+        )
 
     # --- the parts --------------------------------------------------------------------------------------------
     def _outcome(self, job_id: int, error: PackshotError, decision: Decision) -> Outcome:
@@ -165,25 +201,13 @@ class Studio:
         return Outcome(job_id, self.ledger.state(job_id), error.code, error.message, retry_in=retry_in)
 
     def _stop(self, job_id: int, error: PackshotError) -> Outcome:
-        self.stop_reason = self.stop_reason or (error.code, error.message)
+        self.stop(error.code, error.message)
         return Outcome(job_id, self.ledger.state(job_id), error.code, error.message)
 
 
 def _request(job: ImageJob) -> ImageRequest:
     photos = tuple((Path(photo["path"]), photo["mime"]) for photo in job.reference_photos)
     return ImageRequest(job.prompt, job.model, job.aspect_ratio, job.image_size, photos)
-
-
-def _received(answer: Answer) -> Received:
-    return Received(
-        url=answer.url,
-        expires_at=answer.expires_at,
-        spool_path=str(answer.path) if answer.path else None,
-        body_path=str(answer.body_path),
-        http_status=answer.http_status,
-        request_ids=answer.request_ids,
-        seconds=answer.seconds,
-    )
 
 
 def _stored(archived: Archived) -> Stored:

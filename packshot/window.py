@@ -32,8 +32,8 @@ class Window(Generic[F]):
     Up to ``spare`` more are added one by one in quiet moments. They stand ready for the moment when many items finish
     their main part at once, and do not get in the way of the first ones at the start.
 
-    :meth:`put` adds an item, at the start and while iterating. Once ``stopped`` says so nothing new is submitted:
-    what is in the air comes home, the rest is left as it is.
+    :meth:`put` adds an item, at the start and while iterating. Once ``stopped`` says so nothing new is submitted,
+    except what was put in with ``last=True``: what is in the air comes home, the rest is left as it is.
     """
 
     def __init__(
@@ -49,13 +49,19 @@ class Window(Generic[F]):
         self._most = size + spare
         self._stopped = stopped
         self._now = now
+        self._last: set[int] = set()
         self._ready: deque[int] = deque()
         self._waiting: list[tuple[float, int]] = []
         self._live = 0
         self._done: SimpleQueue[tuple[int, F]] = SimpleQueue()
 
-    def put(self, item: int, delay: float = 0.0) -> None:
-        """Submit the item, not before ``delay`` seconds from now; without a delay in the order of putting."""
+    def put(self, item: int, delay: float = 0.0, last: bool = False) -> None:
+        """Submit the item, not before ``delay`` seconds from now; without a delay in the order of putting. ``last``:
+        also when all was stopped."""
+        if last:
+            self._last.add(item)
+        else:
+            self._last.discard(item)
         if delay > 0:
             heapq.heappush(self._waiting, (self._now() + delay, item))
         else:
@@ -65,7 +71,7 @@ class Window(Generic[F]):
         """Work through what was put in, and what is put back meanwhile, until nothing is left."""
         while True:
             self._fill()
-            if not self._live and (self._stopped() or not (self._waiting or self._ready)):
+            if not (self._live or self._waiting or self._ready):
                 return
             try:
                 item, future = self._done.get(timeout=self._pause())
@@ -85,7 +91,11 @@ class Window(Generic[F]):
         return _LONGEST_PAUSE
 
     def _fill(self) -> None:
-        while self._live < self._limit and not self._stopped():
+        while self._live < self._limit:
+            if self._stopped():
+                self._ready = deque(item for item in self._ready if item in self._last)
+                self._waiting = [(due, item) for due, item in self._waiting if item in self._last]
+                heapq.heapify(self._waiting)
             if self._waiting and self._waiting[0][0] <= self._now():
                 item = heapq.heappop(self._waiting)[1]
             elif self._ready:

@@ -6,6 +6,9 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
+from typing import Literal
+
+Life = Literal["alive", "dead", "unknown"]
 
 
 def _machine() -> str:
@@ -19,12 +22,13 @@ def _machine() -> str:
 
 
 MACHINE = _machine()
-_TOKEN = secrets.token_hex(4)
+_TOKEN = secrets.token_hex(4)  # where no start can be read
 
 
 def this_worker() -> str:
-    """``machine:pid:token`` of this process; the token survives neither a restart nor a reused process number."""
-    return f"{MACHINE}:{os.getpid()}:{_TOKEN}"
+    """``machine:pid:start`` of this process. The start, in clock ticks since boot, tells it from an earlier process of
+    the same number; no jump of the clock changes it."""
+    return f"{MACHINE}:{os.getpid()}:{_start(os.getpid()) or _TOKEN}"
 
 
 def new_claim(worker: str) -> str:
@@ -32,20 +36,33 @@ def new_claim(worker: str) -> str:
     return f"{worker}:{secrets.token_hex(6)}"
 
 
-def is_dead(worker: str | None) -> bool:
-    """True only when that process (of a worker or of a claim) certainly ended: it ran here and is not there any more.
+def life_of(worker: str | None) -> Life:
+    """What is certain about the process of a worker, or of a claim.
 
-    Anything else (another machine, another container, an unknown system) is decided by the claim's lease.
+    ``unknown`` (another machine, another container, a system without /proc, processes that are hidden) is left to the
+    claim's lease.
     """
-    machine, pid, token, *_ = [*(worker or "").split(":"), "", ""]
+    machine, pid, start, *_ = [*(worker or "").split(":"), "", ""]
     if not MACHINE or machine != MACHINE or not pid.isdigit():
-        return False
-    if int(pid) == os.getpid():
-        return token != _TOKEN
+        return "unknown"
     try:
-        os.kill(int(pid), 0)  # asks only; /proc may hide the processes of other users
+        os.kill(int(pid), 0)  # asks only
     except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        pass
-    return False
+        return "dead"
+    except PermissionError:
+        pass  # it is there, and another user's
+    except OverflowError:
+        return "unknown"
+    found = _start(int(pid))
+    if not found:
+        return "unknown"
+    return "alive" if found == start else "dead"
+
+
+def _start(pid: int) -> str:
+    """When the process began; ``ended`` for one that only waits for its parent; empty when nobody says."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "ended" if state in "ZX" else fields[18]

@@ -1,7 +1,10 @@
 """Read the catalog, settle what dead runs left, and write down what is to be made."""
 
-from prefect import get_run_logger, runtime, task
+from uuid import UUID
+
+from prefect import get_client, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Crashed
 
 from packshot.options import RunOptions
 from packshot.plan import Plan
@@ -13,6 +16,9 @@ from packshot.settings import load_settings
 def plan_run(options: RunOptions) -> StartedRun:
     """No retries: what can fail here is the user's input, and nothing was bought."""
     started = start_run(load_settings(), options, runtime.flow_run.id)
+    close_flow_runs(started.dead_flow_runs)
+    if started.recovered.headline:
+        get_run_logger().warning(started.recovered.headline)
     _log(started.plan)
     return started
 
@@ -23,6 +29,16 @@ def plan_catalog(options: RunOptions) -> Plan:
     plan = plan_only(load_settings(), options)
     _log(plan)
     return plan
+
+
+def close_flow_runs(ids: list[str]) -> None:
+    """Tell Prefect what it cannot know: these flow runs' processes died."""
+    for flow_run_id in ids:
+        try:
+            with get_client(sync_client=True) as client:
+                client.set_flow_run_state(UUID(flow_run_id), Crashed(message="the process died"))
+        except Exception as error:  # noqa: BLE001  (another server's flow run, or one that was deleted: display only)
+            get_run_logger().info("flow run %s could not be closed: %s", flow_run_id, type(error).__name__)
 
 
 def _log(plan: Plan) -> None:

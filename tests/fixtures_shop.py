@@ -69,6 +69,7 @@ class Shop:
             CONCURRENCY=8,
             BACKOFF="0.05",
             RETRY='{"bad_gateway": {"waits": [0.05]}}',
+            PAUSE="0.05",
             STALL_GRACE="0.2",
         )
 

@@ -24,9 +24,9 @@ from packshot.apiyi.line import Limits, new_session
 from packshot.apiyi.model import Answer, ImageRequest
 from packshot.apiyi.reading import Facts, FoundImage, read_answer, read_facts
 from packshot.apiyi.scrub import EXCERPT_CHARS, excerpt, says, scrub
-from packshot.apiyi.spool import beginning, open_for_answer, sync_folder
+from packshot.apiyi.spool import beginning, files_of, open_for_answer, read_head, remove, sync_folder, write_head
 from packshot.apiyi.wire import wire_for
-from packshot.errors import Code, ConfigError, PackshotError, ProviderError
+from packshot.errors import Billed, Code, ConfigError, PackshotError, ProviderError
 from packshot.settings import Settings
 
 # Dead connections in a pool are the usual cause of resets that come in swarms; most proxies forget one after 60 s.
@@ -76,9 +76,9 @@ class ApiyiClient:
     def generate(self, request: ImageRequest, spool: Path, name: str) -> Answer:
         """Buy one image; blocks for 20 to 600 seconds.
 
-        Leaves the raw answer in ``spool/name.body`` and, when the answer held the image itself, the image in
-        ``spool/name.img``, both fsynced. A call without an image leaves neither, except when only the image did not
-        fit on the disk.
+        Leaves the raw answer in ``spool/name.body``, its request ids in ``spool/name.head`` and, when the answer held
+        the image itself, the image in ``spool/name.img``. A call without an image leaves none of them, except when
+        only the image did not fit on the disk.
 
         Raises:
             ConfigError: this request cannot be made with these settings. Nothing was sent.
@@ -88,18 +88,35 @@ class ApiyiClient:
                 disk's fault, not the provider's, but the call is paid all the same.
         """
         payload = self._wire.body(request)
-        body_path, image_path = spool / f"{name}.body", spool / f"{name}.img"
         outcome: Answer | PackshotError
-        with open_for_answer(body_path) as file:
-            outcome = self._call(request, payload, file, body_path, image_path)
+        with open_for_answer(spool / f"{name}.body") as file:
+            outcome = self._call(request, payload, file, spool, name)
         if isinstance(outcome, Answer):
             sync_folder(spool)
             return outcome
-        image_path.unlink(missing_ok=True)
-        if "body_path" not in outcome.details:
-            body_path.unlink(missing_ok=True)
+        if "body_path" in outcome.details:
+            (spool / f"{name}.img").unlink(missing_ok=True)
+        else:
+            remove(spool, name)
         # Raised outside of any handler: a `__context__` would carry the request, and the request the key.
         raise outcome
+
+    def adopt(self, spool: Path, name: str) -> Answer | ProviderError:
+        """The outcome of a call whose process died, from what it left in the spool. Sends nothing.
+
+        An answer that came whole is as good as one that was waited for, also when it says why there is no image.
+        Otherwise the error is INTERRUPTED, with the request ids if there were any. What lies in the spool stays.
+        """
+        body, head, image = files_of(spool, name)
+        status, ids = read_head(head)
+        done = Exchange(status=status or 200, headers=ids)
+        outcome: Answer | ProviderError | None = None
+        if body.exists() and body.stat().st_size:
+            outcome = self._outcome(done, body, image)
+        if outcome is None or (isinstance(outcome, ProviderError) and outcome.code.billed is not Billed.YES):
+            done.status = status
+            return self._failure(Code.INTERRUPTED, "the process died while this call was in the air", done)
+        return outcome
 
     def models(self) -> list[str]:
         """Ids of the models this key may use, sorted; costs nothing.
@@ -113,8 +130,13 @@ class ApiyiClient:
         return outcome
 
     def _call(
-        self, request: ImageRequest, payload: bytes, file: BinaryIO, body_path: Path, image_path: Path
+        self, request: ImageRequest, payload: bytes, file: BinaryIO, spool: Path, name: str
     ) -> Answer | ProviderError:
+        body_path, head_path, image_path = files_of(spool, name)
+
+        def accepted(done: Exchange) -> None:
+            write_head(head_path, done.status or 200, self._request_ids(done.headers))
+
         settings = self._settings
         is_4k = request.image_size == "4K"
         limits = Limits(
@@ -126,7 +148,7 @@ class ApiyiClient:
         url = settings.base_url + self._wire.path(request)
         session = self._session()
         try:
-            done = post(session, url, payload, _Bearer(self._key), settings.connect_timeout, limits, file)
+            done = post(session, url, payload, _Bearer(self._key), settings.connect_timeout, limits, file, accepted)
         finally:
             self._local.last_used = time.monotonic()
         return self._outcome(done, body_path, image_path)

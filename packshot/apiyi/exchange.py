@@ -59,9 +59,17 @@ class Exchange:
 
 
 def post(
-    session: requests.Session, url: str, payload: bytes, auth: AuthBase, connect: float, limits: Limits, spool: BinaryIO
+    session: requests.Session,
+    url: str,
+    payload: bytes,
+    auth: AuthBase,
+    connect: float,
+    limits: Limits,
+    spool: BinaryIO,
+    accepted: Callable[[Exchange], object] = lambda _: None,
 ) -> Exchange:
-    """Send ``payload`` and write a 2xx answer to ``spool`` as it comes, fsynced at its end.
+    """Send ``payload`` and write a 2xx answer to ``spool`` as it comes, fsynced at its end; ``accepted`` is told when
+    such an answer begins.
 
     Everything that can happen is in the result, ANSWER_NOT_SAVED included: the disk did not take a 2xx.
     Follows no redirect: a POST sent again elsewhere would be a second call, with the key in it.
@@ -87,6 +95,7 @@ def post(
             )
             done.status, done.headers = response.status_code, dict(response.headers)
             if done.ok:
+                accepted(done)
                 _read_image(response, watch, spool)
             else:
                 done.error_text = _read_error(response, watch)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,6 +40,33 @@ def open_for_answer(path: Path) -> BinaryIO:
     raise PackshotError(
         Code.DISK_FULL, f"{found} under {folder}, a call needs {LEAST_FREE // 2**20} MB; nothing was bought"
     )
+
+
+def write_head(path: Path, status: int, request_ids: Mapping[str, str]) -> None:
+    """Keep what an answer's headers say, so that it can be accounted for if this process dies before its end. The
+    answer matters more: a disk that is full is left to it."""
+    with contextlib.suppress(OSError):
+        path.write_text(json.dumps({"status": status, "request_ids": request_ids}))
+
+
+def read_head(path: Path) -> tuple[int | None, dict[str, str]]:
+    """(HTTP status, request ids) as :func:`write_head` left them; (None, {}) when there are none."""
+    try:
+        head = json.loads(path.read_text())
+        return int(head["status"]), {str(name): str(value) for name, value in head["request_ids"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None, {}
+
+
+def files_of(spool: Path, name: str) -> list[Path]:
+    """Everything that a call of that name can have left in the spool: the answer, its head, the image in it."""
+    return [spool / f"{name}{suffix}" for suffix in (".body", ".head", ".img")]
+
+
+def remove(spool: Path, name: str) -> None:
+    """Empty the spool of a call that is over."""
+    for path in files_of(spool, name):
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,42 +11,43 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, or_, update
+from sqlalchemy import ColumnElement, Update, bindparam, case, func, or_, update
 from sqlmodel import Session, col, select
 
-from packshot.db.moves import Claim, Moves, Received, Stored, table_of
-from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run, Store
+from packshot.db import spending
+from packshot.db.moves import Claim, Moves, Received, Stored
+from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Store, table_of
 from packshot.db.types import JobState as S
 from packshot.db.upsert import upsert
 from packshot.errors import Billed, Code, PackshotError
 from packshot.policy import Decision, Past, Verdict
-from packshot.worker import is_dead, new_claim
+from packshot.worker import new_claim
 
-_JOB, _RUN, _GENERATION = table_of(ImageJob), table_of(Run), table_of(Generation)
-_CLAIM = (
-    update(_JOB)
-    .where(_JOB.c.id == bindparam("of_id"))
-    .where(
-        or_(
-            (_JOB.c.state == S.PLANNED) & (_JOB.c.retry_at.is_(None) | (_JOB.c.retry_at <= bindparam("now"))),
-            (_JOB.c.state == S.GENERATED) & (_JOB.c.lease_until.is_(None) | (_JOB.c.lease_until < bindparam("now"))),
+_JOB, _GENERATION = table_of(ImageJob), table_of(Generation)
+_RECEIVED = (_JOB.c.state == S.GENERATED) & _JOB.c.claimed_by.is_(None)
+_DUE = or_(
+    _JOB.c.retry_at.is_(None),
+    _JOB.c.retry_at <= bindparam("now"),
+    _JOB.c.updated_at > bindparam("now"),  # the clock was put back since: nobody knows when it is due
+)
+
+
+def _claim_where(free: ColumnElement[bool]) -> Update:
+    return (
+        update(_JOB)
+        .where(_JOB.c.id == bindparam("of_id"), free)
+        .values(
+            state=case((_JOB.c.state == S.PLANNED, S.CLAIMED), else_=S.GENERATED),
+            claimed_by=bindparam("claim"),
+            lease_until=bindparam("until"),
+            updated_at=bindparam("now"),
         )
     )
-    .values(
-        state=case((_JOB.c.state == S.PLANNED, S.CLAIMED), else_=S.GENERATED),
-        claimed_by=bindparam("claim"),
-        lease_until=bindparam("until"),
-        updated_at=bindparam("now"),
-    )
-)
-_RESERVE = (
-    update(_RUN)
-    .where(_RUN.c.id == bindparam("of_id"))
-    .where(
-        or_(_RUN.c.max_cost_micro.is_(None), _RUN.c.spent_micro + bindparam("price") <= _RUN.c.max_cost_micro),
-    )
-    .values(spent_micro=_RUN.c.spent_micro + bindparam("price"), calls=_RUN.c.calls + 1)
-)
+
+
+# Built once: putting a statement together costs more than running it.
+_CLAIM = _claim_where(or_((_JOB.c.state == S.PLANNED) & _DUE, _RECEIVED))
+_CLAIM_RECEIVED = _claim_where(_RECEIVED)
 _DONE = (
     update(_GENERATION)
     .where(_GENERATION.c.id == bindparam("of_id"))
@@ -55,60 +56,100 @@ _DONE = (
 
 
 class Ledger(Moves):
-    """State changes on one database, made by one worker. Safe to share between threads."""
+    """State changes on one database, made by one worker. Safe to share between threads.
+
+    Each waits while the database is away, and knows when what it asks for was done by a first try whose confirmation
+    was lost.
+    """
 
     def state(self, job_id: int) -> S:
         """Where a job stands right now."""
-        with Session(self.engine) as session:
-            return S(session.exec(select(ImageJob.state).where(ImageJob.id == job_id)).one())
+        return self.read(lambda session: S(session.exec(select(ImageJob.state).where(ImageJob.id == job_id)).one()))
 
     # --- claiming ---------------------------------------------------------------------------------------------
-    def claim(self, job_id: int) -> Claim | None:
-        """Take a job to work on, or None when it is not free: done, held, waiting for ``retry_at``, or another's."""
-        now = self.now()
-        mine = {"of_id": job_id, "now": now, "claim": new_claim(self.worker), "until": now + self._lease}
-        with self.write() as session:
-            if not self._update(session, _CLAIM, mine):
+    def claim(self, job_id: int, *, received_only: bool = False) -> Claim | None:
+        """Take a job to work on, or None when it is not free: done, held, waiting for ``retry_at``, or another's.
+
+        ``received_only``: only if its image was paid for and is still to be brought home.
+        """
+        name = new_claim(self.worker)
+        statement = _CLAIM_RECEIVED if received_only else _CLAIM
+
+        def take(session: Session) -> Claim | None:
+            now = self.now()
+            mine = {"of_id": job_id, "now": now, "claim": name, "until": now + self.lease}
+            return held(session) if self._update(session, statement, mine) else None
+
+        def held(session: Session) -> Claim | None:
+            rows = select(ImageJob, Product).join(Product).where(col(ImageJob.id) == job_id)
+            found = session.exec(rows.where(col(ImageJob.claimed_by) == name)).first()
+            if found is None:
                 return None
-            job, product = session.exec(select(ImageJob, Product).join(Product).where(col(ImageJob.id) == job_id)).one()
-            generation = self._open_generation(session, job_id) if job.state == S.GENERATED else None
-            return Claim(job, product, generation)
+            job, product = found
+            return Claim(job, product, self._open_generation(session, job_id) if job.state == S.GENERATED else None)
+
+        return self.lasting(take, held)
 
     def release(self, claim: Claim) -> None:
         """Give a job back untouched: nothing was bought."""
-        with self.write() as session:
+
+        def give_back(session: Session) -> bool:
             if claim.generation:
                 self._let_go(session, claim)
             else:
                 self._move(session, claim, S.CLAIMED, S.PLANNED)
+            return True
+
+        self.lasting(give_back, lambda session: self._is_gone(session, claim))
 
     # --- the call ---------------------------------------------------------------------------------------------
-    def begin(self, claim: Claim, run_id: int, price_micro: int, wire_format: str, in_flight: int) -> int:
+    def begin(
+        self,
+        claim: Claim,
+        run_id: int,
+        price_micro: int,
+        wire_format: str,
+        in_flight: int,
+        day_limit_micro: int | None = None,
+    ) -> int:
         """Commit the attempt and reserve its price; only then may the call go out. Returns the attempt's id.
 
         Raises:
-            PackshotError: BUDGET_REACHED; the job is planned again and nothing was reserved.
+            PackshotError: BUDGET_REACHED, of the run or of the day; the job is planned again, nothing was reserved.
         """
-        with self.write() as session:
-            if self._update(session, _RESERVE, {"of_id": run_id, "price": price_micro}):
-                self._move(session, claim, S.CLAIMED, S.CALLING, keep=True)
-                earlier = select(func.count()).where(col(Attempt.job_id) == claim.job_id).scalar_subquery()
-                attempt = Attempt(
-                    job_id=claim.job_id, run_id=run_id, number=0, model=claim.job.model, wire_format=wire_format,
-                    price_micro=price_micro, cost_micro=price_micro, started_at=self.now(), in_flight=in_flight,
-                )  # fmt: skip
-                return self._insert(session, attempt, number=earlier + 1)
-            self._move(session, claim, S.CLAIMED, S.PLANNED)
-        raise PackshotError(Code.BUDGET_REACHED, "the next call would exceed the maximum cost of this run")
+
+        def reserve(session: Session) -> int | str:
+            now = self.now()
+            refusal = spending.reserve(session.connection(), run_id, now.date(), price_micro, day_limit_micro)
+            if refusal:
+                self._move(session, claim, S.CLAIMED, S.PLANNED)
+                return refusal
+            self._move(session, claim, S.CLAIMED, S.CALLING, keep=True)
+            earlier = select(func.count()).where(col(Attempt.job_id) == claim.job_id).scalar_subquery()
+            attempt = Attempt(
+                job_id=claim.job_id, run_id=run_id, number=0, model=claim.job.model, wire_format=wire_format,
+                price_micro=price_micro, cost_micro=price_micro, spool_name=claim.spool_name, started_at=now,
+                in_flight=in_flight,
+            )  # fmt: skip
+            return self._insert(session, attempt, number=earlier + 1)
+
+        def reserved(session: Session) -> int | None:
+            return session.exec(select(Attempt.id).where(Attempt.spool_name == claim.spool_name)).first()
+
+        result = self.lasting(reserve, reserved)
+        if isinstance(result, str):
+            raise PackshotError(Code.BUDGET_REACHED, f"the next call would exceed the maximum cost of {result}")
+        return result
 
     def received(self, claim: Claim, attempt_id: int, answer: Received) -> Claim:
         """Settle a call that brought an image. From here on a failure costs bandwidth, never money.
 
-        A call that came home after its lease, and was settled as lost meanwhile, counts all the same, unless another
-        call for the job is on its way: what was paid for is not thrown away.
+        A call that came home after its claim was taken over counts all the same, unless another call for the job is on
+        its way: what was paid for is not thrown away.
         """
-        now = self.now()
-        with self.write() as session:
+
+        def settle(session: Session) -> Claim:
+            now = self.now()
             if not self._moved(session, claim, S.CALLING, S.GENERATED, keep=True):
                 self._take_late(session, claim, attempt_id)
             self._update(
@@ -122,10 +163,16 @@ class Ledger(Moves):
             )  # fmt: skip
             generation = Generation(
                 job_id=claim.job_id, attempt_id=attempt_id, url=answer.url, expires_at=answer.expires_at,
-                spool_path=answer.spool_path, body_path=answer.body_path, created_at=now,
+                spool_name=answer.spool_name, created_at=now,
             )  # fmt: skip
             generation.id = self._insert(session, generation)
             return Claim(claim.job, claim.product, generation)
+
+        def settled(session: Session) -> Claim | None:
+            generation = session.exec(select(Generation).where(Generation.attempt_id == attempt_id)).first()
+            return Claim(claim.job, claim.product, generation) if generation else None
+
+        return self.lasting(settle, settled)
 
     def not_received(
         self,
@@ -135,7 +182,8 @@ class Ledger(Moves):
         decide: Callable[[Past], Decision],
     ) -> Decision:
         """Settle a call that brought no image; ``decide`` gets the job's past and says what becomes of the job."""
-        with self.write() as session:
+
+        def settle(session: Session) -> Decision:
             # The job first, then what hangs on it: everybody locks in this order, so nobody waits in a circle.
             ours = (col(ImageJob.state) == S.CALLING) & (col(ImageJob.claimed_by) == claim.job.claimed_by)
             if not session.exec(select(ImageJob.id).where(ImageJob.id == claim.job_id, ours).with_for_update()).first():
@@ -147,75 +195,73 @@ class Ledger(Moves):
             self._move(session, claim, S.CALLING, target, code=error.code, message=error.message, retry_at=retry_at)
             return decision
 
+        def settled(session: Session) -> Decision | None:
+            attempt = session.get_one(Attempt, attempt_id)
+            return decide(self._past(session, attempt)) if attempt.code == error.code else None
+
+        return self.lasting(settle, settled)
+
     # --- bringing it home -------------------------------------------------------------------------------------
     def archived(self, claim: Claim, stored: Stored, *, hold_for: Code | None = None, message: str = "") -> None:
         """Record the permanent object. ``hold_for`` keeps the job for a person although the object exists."""
         generation = claim.generation
         assert generation is not None
-        now = self.now()
         unsigned = generation.url and generation.url.partition("?")[0]  # the signature has done its duty
         facts: dict[str, Any] = asdict(stored)
-        asset = Asset(job_id=claim.job_id, attempt_id=generation.attempt_id, created_at=now, **facts)
-        with self.write() as session:
+        attempt_id = generation.attempt_id
+
+        def store(session: Session) -> bool:
+            now = self.now()
             target = S.HELD if hold_for else S.ARCHIVED
             self._move(session, claim, S.GENERATED, target, code=hold_for, message=message)
             self._update(session, _DONE, {"of_id": generation.id, "now": now, "unsigned": unsigned})
-            self._insert(session, asset)
+            self._insert(session, Asset(job_id=claim.job_id, attempt_id=attempt_id, created_at=now, **facts))
+            return True
+
+        def is_stored(session: Session) -> bool | None:
+            return session.exec(select(Asset.id).where(Asset.attempt_id == attempt_id)).first() is not None or None
+
+        self.lasting(store, is_stored)
 
     def not_archived(self, claim: Claim, error: PackshotError, decide: Callable[[int], Decision]) -> Decision:
-        """Note that the image is not home yet; ``decide`` gets the number of failed tries.
+        """Note that the image is not home yet; ``decide`` gets the number of failed tries, or of lost images.
 
-        On ``hold`` the image is lost (its URL is dead); otherwise it stays received, free for the next try.
+        The image stays received, free for the next try, unless its URL is dead: then it is lost. On ``hold`` a person
+        sees to the job.
         """
-        assert claim.generation is not None
-        with self.write() as session:
-            generation = session.get_one(Generation, claim.generation.id)
-            generation.archive_tries += 1
-            decision = decide(generation.archive_tries)
-            if decision.verdict is Verdict.HOLD:
+        generation_id = claim.generation and claim.generation.id
+        assert generation_id is not None
+
+        def note(session: Session) -> Decision:
+            generation = session.get_one(Generation, generation_id)
+            tries = generation.archive_tries = generation.archive_tries + 1
+            if error.code is Code.LOST:
                 generation.lost_at = self.now()
+                lost = col(Generation.lost_at).is_not(None)
+                tries = session.exec(select(func.count()).where(Generation.job_id == claim.job_id, lost)).one()
+            session.add(generation)
+            session.flush()
+            decision = decide(tries)
+            if decision.verdict is Verdict.HOLD:
                 self._move(session, claim, S.GENERATED, S.HELD, code=error.code, message=error.message)
+            elif error.code is Code.LOST:
+                self._move(session, claim, S.GENERATED, S.PLANNED, code=error.code, message=error.message)
             else:
                 self._let_go(session, claim, code=error.code, message=error.message)
-            session.add(generation)
             return decision
 
-    # --- after a crash ----------------------------------------------------------------------------------------
-    def recover(self, decide: Callable[[PackshotError, Past], Decision]) -> dict[S, int]:
-        """Take over what dead workers left: free their claims, settle their calls as unknown, and book the price.
+        def noted(session: Session) -> Decision | None:
+            if not self._is_gone(session, claim):
+                return None
+            return decide(session.get_one(Generation, generation_id).archive_tries)
 
-        Returns how many jobs were found in each state.
-        """
-        now = self.now()
-        found: dict[S, int] = {}
-        taken = (S.CLAIMED, S.CALLING, S.GENERATED)
-        with self.write() as session:
-            claims = session.exec(select(ImageJob.claimed_by).where(col(ImageJob.state).in_(taken))).all()
-            dead = [claim for claim in set(claims) if is_dead(claim)]
-            abandoned = session.exec(
-                select(ImageJob)
-                .where(col(ImageJob.claimed_by).is_not(None), col(ImageJob.state).in_(taken))
-                .where(or_(col(ImageJob.lease_until) < now, col(ImageJob.claimed_by).in_(dead)))
-                .with_for_update(skip_locked=True)  # whoever holds a row is at work on it: it lives, or recovers too
-            ).all()
-            for job in abandoned:
-                state = S(job.state)
-                found[state] = found.get(state, 0) + 1
-                job.claimed_by = job.lease_until = None
-                job.updated_at = now
-                if state is S.CLAIMED:
-                    job.state = S.PLANNED
-                elif state is S.CALLING:
-                    error = PackshotError(Code.INTERRUPTED, "the process died while this call was in the air")
-                    attempt = session.exec(
-                        select(Attempt).where(Attempt.job_id == job.id, col(Attempt.settled_at).is_(None))
-                    ).one()
-                    self._settle(session, attempt, error)
-                    # Nobody waits for this job any more, so a retry may begin at once.
-                    job.state, _ = self._target(decide(error, self._past(session, attempt)))
-                    job.code, job.message = error.code, error.message
-                session.add(job)
-        return found
+        return self.lasting(note, noted)
+
+    @staticmethod
+    def _is_gone(session: Session, claim: Claim) -> bool | None:
+        """True when the claim does not exist any more: what was to end it has happened."""
+        name = session.exec(select(ImageJob.claimed_by).where(ImageJob.id == claim.job_id)).one()
+        return True if name != claim.job.claimed_by else None
 
 
 def register_store(session: Session, bucket: str, endpoint_url: str, public_base_url: str) -> None:

@@ -6,29 +6,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Table, bindparam, exists, insert, inspect, update
-from sqlmodel import Session, SQLModel, col, select
+from sqlalchemy import Engine, bindparam, exists, insert, update
+from sqlmodel import Session, col, select
 
+from packshot.db import spending
 from packshot.db.engine import writers_gate
-from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run
+from packshot.db.patience import patiently
+from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, table_of
 from packshot.db.types import JobState as S
 from packshot.errors import Billed, Code, PackshotError
 from packshot.policy import REFUSALS, Decision, Past, Verdict
 from packshot.worker import this_worker
 
+T = TypeVar("T")
+
 ALLOWED: dict[S, frozenset[S]] = {
     S.PLANNED: frozenset({S.CLAIMED, S.GENERATED}),
     S.CLAIMED: frozenset({S.CALLING, S.PLANNED}),
     S.CALLING: frozenset({S.GENERATED, S.PLANNED, S.FAILED, S.HELD}),
-    S.GENERATED: frozenset({S.ARCHIVED, S.HELD}),
+    S.GENERATED: frozenset({S.ARCHIVED, S.HELD, S.PLANNED}),
     S.ARCHIVED: frozenset(),
     S.FAILED: frozenset({S.PLANNED}),
-    S.HELD: frozenset({S.PLANNED, S.GENERATED}),
+    S.HELD: frozenset({S.PLANNED, S.GENERATED, S.ARCHIVED, S.FAILED}),
 }
-"""The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again. To
-``generated`` from ``planned`` or ``held`` leads only an answer that came after its call was taken for lost."""
+"""The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again. From
+``generated`` to ``planned`` leads only an image that is lost. To ``generated`` from ``planned`` leads only an answer
+that came after its call was taken for lost. Out of ``held`` leads a person's decision, or what was missing coming back.
+"""
 
 MOVED = ("state", "code", "message", "retry_at", "updated_at", "claimed_by", "lease_until")
 """The columns of a job that a move writes."""
@@ -55,6 +61,11 @@ class Claim:
         assert self.job.id is not None
         return self.job.id
 
+    @property
+    def spool_name(self) -> str:
+        """What the files of this claim's call are named: unlike any other's, also of another database."""
+        return "call-" + (self.job.claimed_by or "").rpartition(":")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -62,8 +73,7 @@ class Received:
 
     url: str | None
     expires_at: datetime | None
-    spool_path: str | None
-    body_path: str
+    spool_name: str
     http_status: int
     request_ids: dict[str, str]
     seconds: float
@@ -81,11 +91,6 @@ class Stored:
     width: int
     height: int
     size_as_ordered: bool
-
-
-def table_of(kind: type[SQLModel]) -> Table:
-    """The plain table behind a class, for statements that need no objects."""
-    return cast(Table, inspect(kind).local_table)
 
 
 # Built once: putting a statement together costs more than running it, and every image takes a dozen of them.
@@ -106,14 +111,20 @@ class Moves:
         self,
         engine: Engine,
         *,
-        lease: float = 1200,
+        lease: float = 300,
+        patience: float = 0,
         worker: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.engine = engine
         self.worker = worker or this_worker()
         self.now = now
-        self._lease = timedelta(seconds=lease)
+        self.patience = patience
+        self.lease = timedelta(seconds=lease)
+
+    def lease_end(self) -> datetime:
+        """Until when a claim made now holds unless it is renewed."""
+        return self.now() + self.lease
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -121,6 +132,29 @@ class Moves:
         engine = self.engine.execution_options(write=True)
         with writers_gate(self.engine), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def lasting(self, act: Callable[[Session], T], done: Callable[[Session], T | None] = lambda _: None) -> T:
+        """``act`` in a transaction of its own; while the database is away, again, for ``patience`` seconds.
+
+        ``done`` is asked before another try, because the first may have been committed although its confirmation was
+        lost: what it returns, unless None, is the result.
+        """
+
+        def once(again: bool) -> T:
+            with self.write() as session:
+                earlier = done(session) if again else None
+                return act(session) if earlier is None else earlier
+
+        return patiently(once, self.patience)
+
+    def read(self, act: Callable[[Session], T]) -> T:
+        """``act`` in a transaction that only reads, as patient as :meth:`lasting`."""
+
+        def once(_again: bool) -> T:
+            with Session(self.engine, expire_on_commit=False) as session:
+                return act(session)
+
+        return patiently(once, self.patience)
 
     @staticmethod
     def _update(session: Session, statement: Any, parameters: dict[str, Any] | None = None) -> int:
@@ -165,33 +199,36 @@ class Moves:
         """As :meth:`_move`; False when the job is not in that state in our hands."""
         if target not in ALLOWED[source]:
             raise IllegalMove(f"{source} -> {target} is not a move a job can make")
-        now = self.now()
-        values = {
-            "state": target, "code": code, "message": message, "retry_at": retry_at, "updated_at": now,
-            "claimed_by": claim.job.claimed_by if keep else None,
-            "lease_until": now + self._lease if keep else None,
-        }  # fmt: skip
+        values = self._standing(target, claim if keep else None, code, message, retry_at)
         parameters: dict[str, Any] = {f"new_{name}": values[name] for name in MOVED}
         parameters |= {"of_id": claim.job_id, "source": source, "holder": claim.job.claimed_by}
         return self._update(session, _MOVE, parameters) == 1
 
-    def _take_late(self, session: Session, claim: Claim, attempt_id: int) -> None:
-        """Take back a job whose call was settled as lost, if nothing was bought for it since."""
+    def _standing(
+        self,
+        state: S,
+        holder: Claim | None = None,
+        code: Code | None = None,
+        message: str = "",
+        retry_at: datetime | None = None,
+    ) -> dict[str, Any]:
+        """What a job's row says when it has come to ``state``, in the hands of ``holder``."""
         now = self.now()
+        return {
+            "state": state, "code": code, "message": message, "retry_at": retry_at, "updated_at": now,
+            "claimed_by": holder and holder.job.claimed_by, "lease_until": holder and now + self.lease,
+        }  # fmt: skip
+
+    def _take_late(self, session: Session, claim: Claim, attempt_id: int) -> None:
+        """Take back a job whose call was given up, or is about to be, if nothing was bought for it since."""
         newer = exists().where(col(Attempt.job_id) == claim.job_id, col(Attempt.id) > attempt_id)
-        lost = exists().where(col(Attempt.id) == attempt_id, col(Attempt.code) == Code.INTERRUPTED)
+        this = exists().where(col(Attempt.id) == attempt_id)
+        given_up = col(ImageJob.state).in_([S.PLANNED, S.HELD]) & this.where(col(Attempt.code) == Code.INTERRUPTED)
+        in_other_hands = (col(ImageJob.state) == S.CALLING) & this.where(col(Attempt.settled_at).is_(None))
         statement = (
             update(ImageJob)
-            .where(col(ImageJob.id) == claim.job_id, col(ImageJob.state).in_([S.PLANNED, S.HELD]), lost, ~newer)
-            .values(
-                state=S.GENERATED,
-                code=None,
-                message="",
-                retry_at=None,
-                updated_at=now,
-                claimed_by=claim.job.claimed_by,
-                lease_until=now + self._lease,
-            )
+            .where(col(ImageJob.id) == claim.job_id, given_up | in_other_hands, ~newer)
+            .values(**self._standing(S.GENERATED, claim))
         )
         if not self._update(session, statement):
             raise self._not_ours(claim, S.CALLING)
@@ -222,12 +259,7 @@ class Moves:
         attempt.excerpt = str(details.get("excerpt") or "")[:4000]
         if error.code.billed is Billed.NO:
             attempt.cost_micro = 0
-            self._update(
-                session,
-                update(Run)
-                .where(col(Run.id) == attempt.run_id)
-                .values(spent_micro=col(Run.spent_micro) - attempt.price_micro),
-            )
+            spending.give_back(session.connection(), attempt.run_id, attempt.started_at, attempt.price_micro)
         session.add(attempt)
         session.flush()
 

@@ -20,7 +20,6 @@ from packshot.db.types import JobState, RunState
 from packshot.db.upsert import chunks, one_at_a_time, upsert
 from packshot.errors import Code
 from packshot.shots.model import ImageJob as PlannedJob
-from packshot.worker import is_dead
 
 _FAR = datetime.max.replace(tzinfo=UTC)
 
@@ -38,19 +37,21 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """A job to take up: ``label`` says product and shot to people, ``wait`` is in seconds."""
+    """A job to take up: ``label`` says product and shot to people, ``wait`` is in seconds; ``paid`` ones are received
+    and only to be brought home."""
 
     job_id: int
     label: str
     wait: float
+    paid: bool = False
 
     @classmethod
     def of(cls, job: ImageJob, product: Product, now: datetime) -> Self:
         assert job.id is not None
         name = "/".join(filter(None, (product.product_key, product.variant_key)))
         number = f" {job.variant}" if job.variant > 1 else ""
-        wait = (job.retry_at - now).total_seconds() if job.retry_at else 0.0
-        return cls(job.id, f"{name} {job.shot}{number}", max(0.0, wait))
+        wait = (job.retry_at - now).total_seconds() if job.retry_at and job.updated_at <= now else 0.0
+        return cls(job.id, f"{name} {job.shot}{number}", max(0.0, wait), job.state == JobState.GENERATED)
 
 
 class Runs:
@@ -93,6 +94,7 @@ class Runs:
                 session.execute(
                     update(ImageJob)
                     .where(col(ImageJob.key).in_(keys), col(ImageJob.state) == JobState.FAILED)
+                    .where(col(ImageJob.code).is_distinct_from(Code.SKIPPED))  # that was a person's decision
                     .values(state=JobState.PLANNED, code=None, message="", updated_at=now)
                 )
                 found = session.exec(
@@ -197,15 +199,6 @@ class Runs:
                 raise AssertionError(f"the jobs of run {run_id} do not add up: {run.planned} planned, {totals}")
             session.add(run)
             return run
-
-    def close_dead(self) -> list[int]:
-        """Close the runs whose process died; returns their ids."""
-        with Session(self._ledger.engine) as session:
-            running = session.exec(select(Run.id, Run.worker).where(Run.state == RunState.RUNNING)).all()
-        dead = [run_id for run_id, worker in running if run_id is not None and is_dead(worker)]
-        for run_id in dead:
-            self.finish(run_id, RunState.CRASHED, Code.INTERRUPTED, "the process died")
-        return dead
 
     @staticmethod
     def _store_products(session: Session, run_id: int, products: Sequence[CatalogProduct]) -> dict[_Identity, int]:

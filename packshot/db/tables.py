@@ -6,9 +6,9 @@ Tables are made by the Alembic migrations in this package; a test holds the two 
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, String, Table, Text, UniqueConstraint, inspect, text
 from sqlmodel import Field, SQLModel
 
 from packshot.db.types import JobState, RunState, UtcDateTime
@@ -142,6 +142,7 @@ class Attempt(SQLModel, table=True):
     model: str
     wire_format: str
     price_micro: int = Field(description="Price of one call when it went out")
+    spool_name: str = Field(default="", description="What its files in the spool of that machine begin with")
     started_at: datetime = _time(nullable=False)
     settled_at: datetime | None = _time()
     code: str | None = Field(default=None, description="Empty on success")
@@ -157,18 +158,14 @@ class Attempt(SQLModel, table=True):
 
 
 class Generation(SQLModel, table=True):
-    """What a paid call brought back: a temporary URL with its end, or bytes in the spool.
-
-    Files are named as they are in the spool folder of the machine that made the call.
-    """
+    """What a paid call brought back: a temporary URL with its end; without one, the image is in the spool."""
 
     id: int | None = Field(default=None, primary_key=True)
     job_id: int = Field(foreign_key="image_job.id", index=True)
     attempt_id: int = Field(foreign_key="attempt.id", unique=True)
     url: str | None = Field(default=None, sa_type=Text)
     expires_at: datetime | None = _time()
-    spool_path: str | None = Field(default=None, sa_type=Text, description="Decoded image, a file in the spool")
-    body_path: str | None = Field(default=None, sa_type=Text, description="Raw answer, a file in the spool")
+    spool_name: str = Field(default="", description="What its files in the spool of that machine begin with")
     created_at: datetime = _time(nullable=False)
     archived_at: datetime | None = _time()
     archive_tries: int = 0
@@ -215,3 +212,8 @@ class Store(SQLModel, table=True):
     bucket: str = Field(primary_key=True)
     endpoint_url: str = ""
     public_base_url: str = ""
+
+
+def table_of(kind: type[SQLModel]) -> Table:
+    """The plain table behind a class, for statements that need no objects."""
+    return cast(Table, inspect(kind).local_table)

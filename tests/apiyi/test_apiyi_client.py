@@ -89,7 +89,7 @@ def test_an_image_comes_home(
         assert answer.path is None
         assert answer.expires_at is not None
         assert timedelta(minutes=59) < answer.expires_at - before < timedelta(minutes=61)
-        assert sorted(p.name for p in (tmp_path / "spool").iterdir()) == ["job-1.body"]
+        assert sorted(p.name for p in (tmp_path / "spool").iterdir()) == ["job-1.body", "job-1.head"]
     else:
         assert (answer.url, answer.expires_at) == (None, None)
         assert answer.path == tmp_path / "spool" / "job-1.img"
@@ -264,7 +264,7 @@ def test_a_full_disk_is_booked_as_paid_and_stops_the_run(
     assert error.details["http_status"] == 200
     assert error.details["request_ids"]
     # The whole answer is on the disk when only the image did not fit: it stays.
-    assert [p.name for p in tmp_path.iterdir()] == (["job-1.body"] if full == "job-1.img" else [])
+    assert sorted(p.name for p in tmp_path.iterdir()) == (["job-1.body", "job-1.head"] if full == "job-1.img" else [])
 
 
 def test_no_call_is_made_with_a_disk_that_is_nearly_full(

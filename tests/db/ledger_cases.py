@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlmodel import SQLModel
 
 from packshot.catalog.model import Product
+from packshot.db.abandoned import take_over
 from packshot.db.ledger import Ledger, register_store
-from packshot.db.moves import Received, Stored
+from packshot.db.moves import IllegalMove, Received, Stored
 from packshot.db.runs import PlannedProduct, Runs
+from packshot.db.types import JobState as S
+from packshot.errors import Code, PackshotError, ProviderError
+from packshot.policy import Decision, Past
 from packshot.shots.model import ImageJob
 
 PRICE = 90_000
@@ -52,7 +59,7 @@ def plan(count: int, *shots: str) -> list[PlannedProduct]:
 def received(**values: Any) -> Received:
     usual: dict[str, Any] = {
         "url": "https://oss.example/a.png?Signature=s3cret", "expires_at": START + timedelta(days=1),
-        "spool_path": None, "body_path": "/spool/attempt-1.json", "http_status": 200,
+        "spool_name": "call-1", "http_status": 200,
         "request_ids": {"x-request-id": "r1"}, "seconds": 12.5,
     }  # fmt: skip
     return Received(**(usual | values))
@@ -63,6 +70,16 @@ def stored(key: str = "pub/shop/p1/packshot/abc.png") -> Stored:
         bucket=BUCKET, key=key, sha256="a" * 64, bytes=1234, mime="image/png", width=1024, height=1024,
         size_as_ordered=True,
     )  # fmt: skip
+
+
+def recover(ledger: Ledger, decide: Callable[[PackshotError, Past], Decision]) -> dict[S, int]:
+    """Settle what dead workers left, as if nothing of it lay in the spool."""
+    abandoned = take_over(ledger)
+    for claim, attempt in abandoned.calls:
+        error = ProviderError(Code.INTERRUPTED, "the process died while this call was in the air")
+        with suppress(IllegalMove):
+            ledger.not_received(claim, attempt.id or 0, error, partial(decide, error))
+    return abandoned.found
 
 
 class Book:

@@ -16,6 +16,7 @@ from packshot.db.ledger import Ledger, register_store
 from packshot.db.runs import Runs
 from packshot.errors import PackshotError
 from tests.db.ledger_cases import PRICE, plan
+from tests.db.ledger_cases import recover as settle
 
 THREADS = 8
 Racer = Callable[[str, Any, Barrier], Any]
@@ -99,7 +100,7 @@ def recover(url: str, _order: None, barrier: Barrier) -> dict[str, int]:
     ledger = Ledger(open_engine(url))
     ledger.state(1)
     barrier.wait(60)
-    return {str(k): v for k, v in ledger.recover(lambda error, past: Decision(Verdict.RETRY)).items()}
+    return {str(k): v for k, v in settle(ledger, lambda error, past: Decision(Verdict.RETRY)).items()}
 
 
 def die_calling(url: str, run_id: int, jobs: list[int]) -> None:

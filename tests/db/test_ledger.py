@@ -19,6 +19,7 @@ from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Run, Store
 from packshot.db.types import JobState as S
 from packshot.errors import Billed, Code, PackshotError, ProviderError
 from packshot.policy import Decision, Past, Verdict
+from tests.db import ledger_cases as cases
 from tests.db import racers
 from tests.db.ledger_cases import BUCKET, PRICE, START, Book, dump, plan, received, stored
 
@@ -50,7 +51,7 @@ def generated(book: Book, job: int | None = None) -> Claim:
 
 
 def recover(ledger: Ledger, decision: Decision = RETRY) -> dict[S, int]:
-    return ledger.recover(lambda error, past: decision)
+    return cases.recover(ledger, lambda error, past: decision)
 
 
 def spent(book: Book) -> int:

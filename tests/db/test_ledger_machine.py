@@ -29,7 +29,7 @@ from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Run
 from packshot.db.types import JobState as S
 from packshot.errors import Billed, Code, PackshotError, ProviderError
 from packshot.policy import Decision, Verdict
-from tests.db.ledger_cases import PRICE, Book, dump, plan, received, stored
+from tests.db.ledger_cases import PRICE, Book, dump, plan, received, recover, stored
 
 JOBS = 3
 BUDGET = 6 * PRICE
@@ -88,7 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
         number, now = self.book.jobs[job], self.book.clock()
         model, ledger = self.model[number], self.ledgers[worker]
         due = model.retry_at is None or model.retry_at <= now
-        free = model.lease is None or model.lease < now
+        free = model.holder is None
         got = ledger.claim(number)
         if not ((model.state is S.PLANNED and due) or (model.state is S.GENERATED and free)):
             assert got is None
@@ -187,7 +187,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(worker=st.integers(0, 1), verdict=st.sampled_from([Verdict.RETRY, Verdict.HOLD]))
     def recover(self, worker: int, verdict: Verdict) -> None:
-        found = self.ledgers[worker].recover(lambda error, past: Decision(verdict))
+        found = recover(self.ledgers[worker], lambda error, past: Decision(verdict))
         expected: dict[S, int] = {}
         for model in self.model.values():
             if model.lease is None or model.lease >= self.book.clock():

@@ -12,6 +12,7 @@ from sqlmodel import col
 from packshot.catalog.model import Counts, Reject
 from packshot.db import tables
 from packshot.db.ledger import Ledger
+from packshot.db.running import close_dead
 from packshot.db.runs import Enrolled, WorkItem
 from packshot.db.tables import ImageJob, Run, RunJob
 from packshot.db.types import JobState as S
@@ -237,13 +238,13 @@ def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_are_not(book
     other_machine = f"abc:{2**22 + 1}:0000"
     alive = Ledger(book.engine).worker
     with book.ledger.write() as session:
-        session.execute(update(Run).values(worker=DEAD))
+        session.execute(update(Run).values(worker=DEAD, flow_run_id="flow-1"))
     ids = [book.open_run(), book.open_run()]
     for run_id, worker in zip(ids, (other_machine, alive), strict=True):
         with book.ledger.write() as session:
             session.execute(update(Run).where(col(Run.id) == run_id).values(worker=worker))
-    assert book.runs.close_dead() == [book.run_id]
+    assert close_dead(book.ledger) == ["flow-1"]
     run = book.runs.get(book.run_id)
     assert (run.state, run.code, run.held) == (RunState.CRASHED, Code.INTERRUPTED, 4)
     assert [book.runs.get(i).state for i in ids] == [RunState.RUNNING] * 2
-    assert book.runs.close_dead() == []
+    assert close_dead(book.ledger) == []

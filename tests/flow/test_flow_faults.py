@@ -55,7 +55,7 @@ FAULTS: dict[str, str | None] = {
     "url_redirect_private": None,
 }
 LOST_ON_THE_WAY_HOME = {
-    "url_expired": "url_expired",
+    "url_expired": "lost",
     "url_html": "not_an_image",
     "url_truncated": "download_failed",
     "url_cut": "image_truncated",

@@ -1,0 +1,46 @@
+"""What to do while the database is away: wait for it. A call that was paid for must be written down."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+import stamina
+from sqlalchemy.exc import DBAPIError, TimeoutError
+
+T = TypeVar("T")
+
+# PostgreSQL's classes of errors that pass: connection lost, out of resources (a full disk among them), operator's
+# shutdown, and transactions that lost against each other.
+_PASSING = ("08", "53", "57P", "40")
+_SQLITE_PASSING = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+}  # fmt: skip
+
+
+def is_away(error: Exception) -> bool:
+    """True for a failure that is not the statement's fault and may be gone in a moment."""
+    if isinstance(error, TimeoutError):  # every connection of the pool is in use
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSING
+    state = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or state is None or str(state).startswith(_PASSING)
+
+
+def patiently(act: Callable[[bool], T], patience: float) -> T:
+    """``act(again)``, once more while the database is away, for ``patience`` seconds; then its error is raised.
+
+    ``again`` is true from the second time on: what was sent before may have been committed all the same.
+    """
+    if not patience:
+        return act(False)
+    for attempt in stamina.retry_context(
+        on=is_away, attempts=None, timeout=patience, wait_initial=0.1, wait_max=5.0, wait_jitter=0.5
+    ):
+        with attempt:
+            return act(attempt.num > 1)
+    raise AssertionError("a retry ends with a result or an error")

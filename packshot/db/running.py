@@ -1,0 +1,67 @@
+"""Runs that go on: their signs of life, requests to stop them, and those whose process died."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from packshot.db.ledger import Ledger
+from packshot.db.runs import Runs
+from packshot.db.tables import ImageJob, Run
+from packshot.db.types import JobState, RunState
+from packshot.errors import Code
+from packshot.worker import life_of
+
+_TAKEN = (JobState.CLAIMED, JobState.CALLING, JobState.GENERATED)
+
+
+def beat(ledger: Ledger) -> None:
+    """Renew this worker's claims, and say that its runs go on."""
+    mine = col(ImageJob.claimed_by).startswith(f"{ledger.worker}:", autoescape=True)
+    going = (col(Run.worker) == ledger.worker) & (col(Run.state) == RunState.RUNNING)
+    with ledger.write() as session:
+        lease = {"lease_until": ledger.lease_end()}
+        session.execute(update(ImageJob).where(mine, col(ImageJob.state).in_(_TAKEN)).values(lease))
+        session.execute(update(Run).where(going).values(seen_at=ledger.now()))
+
+
+def request_stop(ledger: Ledger, run_id: int | None = None) -> list[int]:
+    """Ask a run, or every one that goes on, to stop; returns the ids of those that were asked."""
+    going = select(Run).where(Run.state == RunState.RUNNING)
+
+    def ask(session: Session) -> list[int]:
+        runs = session.exec(going if run_id is None else going.where(Run.id == run_id)).all()
+        for run in runs:
+            run.stop_requested_at = run.stop_requested_at or ledger.now()
+            session.add(run)
+        return [run.id or 0 for run in runs]
+
+    return ledger.lasting(ask)
+
+
+def stop_requested(ledger: Ledger, run_ids: Collection[int]) -> set[int]:
+    """Those of the runs that were asked to stop."""
+    asked = select(Run.id).where(col(Run.id).in_(run_ids), col(Run.stop_requested_at).is_not(None))
+    with Session(ledger.engine) as session:
+        return {run_id for run_id in session.exec(asked) if run_id is not None}
+
+
+def close_dead(ledger: Ledger) -> list[str]:
+    """Close the runs whose process died; returns the ids of their flow runs, which Prefect may believe alive.
+
+    Certain for a process of this machine. Of another one, two leases without a sign of life decide.
+    """
+    with Session(ledger.engine) as session:
+        running = session.exec(select(Run).where(Run.state == RunState.RUNNING)).all()
+    dead = [run for run in running if _is_dead(run, ledger)]
+    for run in dead:
+        Runs(ledger).finish(run.id or 0, RunState.CRASHED, Code.INTERRUPTED, "the process died")
+    return [run.flow_run_id for run in dead if run.flow_run_id]
+
+
+def _is_dead(run: Run, ledger: Ledger) -> bool:
+    life = life_of(run.worker)
+    silent = ledger.now() - (run.seen_at or run.started_at)
+    return life == "dead" or (life == "unknown" and silent > 2 * ledger.lease)

@@ -1,0 +1,45 @@
+"""The studios of this process: one for each run that is at work here, however many flows share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from packshot.errors import Code
+from packshot.run import give_up_run
+from packshot.settings import Settings
+from packshot.stopping import SWITCH
+from packshot.studio import Studio
+
+_OPEN: dict[tuple[str, int], Studio] = {}
+
+
+@contextmanager
+def open_studio(settings: Settings, run_id: int, concurrency: int) -> Iterator[Studio]:
+    """The run's studio in this process: made by the first who asks, closed by the same. While it is open its claims are
+    kept alive, and requests and signals to stop are heard.
+
+    Whoever leaves with an exception stops it: calls in the air come home, but no new one is bought.
+    """
+    key = (settings.db_url, run_id)
+    known = _OPEN.get(key)
+    with SWITCH.on_signals(lambda: give_up_run(settings, run_id)):
+        if known:
+            with _stopped_by_exceptions(known):
+                yield known
+            return
+        studio = _OPEN[key] = Studio(settings, run_id, concurrency)
+        try:
+            with studio.pulse.watch(studio.ledger, run_id), studio.client, _stopped_by_exceptions(studio):
+                yield studio
+        finally:
+            del _OPEN[key]
+
+
+@contextmanager
+def _stopped_by_exceptions(studio: Studio) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        studio.stop(Code.INTERRUPTED, f"the run was interrupted by {type(error).__name__}")
+        raise
