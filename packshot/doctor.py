@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from packshot.apiyi import ApiyiClient
+from packshot.apiyi.account import AccountClient
 from packshot.db.engine import check_revision, head_revision, is_empty, open_engine
-from packshot.errors import PackshotError
+from packshot.errors import Code, PackshotError
 from packshot.sandbox.prefect_server import USUAL_PORT, is_healthy
 from packshot.settings import Settings
 from packshot.shots import load_shot_list
@@ -21,6 +22,7 @@ def examine(settings: Settings) -> list[Finding]:
     """One finding for each thing a run relies on; each that is not well says what mends it."""
     found = [
         *_guarded("API key and model", lambda: _provider(settings)),
+        *_guarded("balance", lambda: _balance(settings)),
         *_guarded("shot list", lambda: [_shots(settings)]),
         *_guarded("database", lambda: [_database(settings)]),
         *_guarded("storage", lambda: _storage(settings)),
@@ -68,6 +70,17 @@ def _provider(settings: Settings) -> list[Finding]:
         )
         settings.price_micro(model)
     return findings
+
+
+def _balance(settings: Settings) -> list[Finding]:
+    """Nothing without the system token: images can be made without it."""
+    if settings.apiyi_system_token is None:
+        return []
+    with AccountClient(settings) as account:
+        balance = account.balance()
+    message = f"${balance.left:.2f} left, ${balance.used:.2f} used so far"
+    enough = balance.left > 0
+    return [Finding("balance", enough, message, "" if enough else Code.BALANCE_EMPTY.next_step)]
 
 
 def _shots(settings: Settings) -> Finding:
