@@ -31,7 +31,8 @@ class Report:
         """0 all good; 1 finished, some items failed; 2 configuration; 3 stopped (budget, key, balance)."""
         if self.run.state != RunState.COMPLETED:
             return 2 if self.run.code in _CONFIGURATION else 3
-        return 1 if self.run.failed or self.run.held or self.rejects else 0
+        undecided = any(row["code"] != Code.SKIPPED for row in self.unfinished)
+        return 1 if undecided or self.rejects else 0
 
     @property
     def headline(self) -> str:

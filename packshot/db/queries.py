@@ -39,6 +39,7 @@ def assets(
         .join(ImageJob, col(Asset.job_id) == col(ImageJob.id))
         .join(Product, col(ImageJob.product_id) == col(Product.id))
         .join(Store, col(Asset.bucket) == col(Store.bucket))
+        .where(col(Asset.replaced_at).is_(None))
         .order_by(col(Product.id), col(ImageJob.id))
     )
     if catalog:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
-from sqlalchemy import Connection, Insert, bindparam, or_, update
+from sqlalchemy import Connection, bindparam, or_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from packshot.db.tables import DailySpend, Run, table_of
 
@@ -35,12 +36,12 @@ _DAY_SPENT_LESS = (
 
 
 @lru_cache(maxsize=2)
-def _reserve_day(dialect: str) -> Insert:
+def _reserve_day(dialect: str) -> ReturningInsert[tuple[date]]:
     insert = postgresql_insert(_DAY) if dialect == "postgresql" else sqlite_insert(_DAY)
     total = _DAY.c.spent_micro + insert.excluded.spent_micro
     return insert.on_conflict_do_update(
         index_elements=["day"], set_={"spent_micro": total}, where=total <= bindparam("most")
-    )
+    ).returning(_DAY.c.day)
 
 
 def reserve(connection: Connection, run_id: int, day: date, price_micro: int, day_limit_micro: int | None) -> str:
@@ -49,7 +50,7 @@ def reserve(connection: Connection, run_id: int, day: date, price_micro: int, da
         return "this run"
     most = _NO_LIMIT if day_limit_micro is None else day_limit_micro
     row = {"day": day, "spent_micro": price_micro, "most": most}
-    if price_micro <= most and connection.execute(_reserve_day(connection.dialect.name), row).rowcount:
+    if price_micro <= most and connection.execute(_reserve_day(connection.dialect.name), row).first():
         return ""
     connection.execute(_SPENT_LESS, {"of_id": run_id, "price": price_micro, "calls": 1})
     return f"this day ({day}, UTC)"

@@ -15,7 +15,7 @@ from packshot.db.engine import open_engine, upgrade
 from packshot.db.ledger import Ledger, register_store
 from packshot.db.runs import Runs
 from packshot.errors import PackshotError
-from tests.db.ledger_cases import PRICE, plan
+from tests.db.ledger_cases import PRICE, START, plan
 from tests.db.ledger_cases import recover as settle
 
 THREADS = 8
@@ -65,6 +65,24 @@ def spend(url: str, order: tuple[int, list[int]], barrier: Barrier) -> int:
         assert claim
         try:
             return bool(ledger.begin(claim, run_id, PRICE, "images", 1))
+        except PackshotError:
+            return 0
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        barrier.wait(60)
+        return sum(pool.map(begin, jobs))
+
+
+def spend_in_a_day(url: str, order: tuple[int, list[int], int], barrier: Barrier) -> int:
+    """Begin calls for the jobs until the day's budget says no; returns how many began."""
+    run_id, jobs, limit = order
+    ledger = Ledger(open_engine(url), now=lambda: START)
+
+    def begin(job_id: int) -> int:
+        claim = ledger.claim(job_id)
+        assert claim
+        try:
+            return bool(ledger.begin(claim, run_id, PRICE, "images", 1, limit))
         except PackshotError:
             return 0
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from packshot.db.engine import open_engine
 from packshot.db.ledger import Ledger
 from packshot.db.moves import Claim, IllegalMove
-from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Run
+from packshot.db.tables import Asset, Attempt, DailySpend, Generation, ImageJob, Run
 from packshot.db.types import JobState as S
 from packshot.errors import Billed, Code, PackshotError, ProviderError
 from packshot.policy import Decision, Verdict
@@ -223,6 +223,7 @@ class LedgerMachine(RuleBasedStateMachine):
         runs = rows[str(Run.__tablename__)]
         assert sum(row["spent_micro"] for row in runs) == sum(self.costs.values()) <= BUDGET
         assert sum(row["calls"] for row in runs) == len(self.costs)
+        assert sum(row["spent_micro"] for row in rows[str(DailySpend.__tablename__)]) == sum(self.costs.values())
         archived = {number for number, model in self.model.items() if model.state is S.ARCHIVED}
         assert archived <= {row["job_id"] for row in rows[str(Asset.__tablename__)]}
         received = {row["attempt_id"] for row in rows[str(Generation.__tablename__)]}
