@@ -96,7 +96,7 @@ class Studio:
         if claim.generation:
             return self._archive(claim)
         with self._slots.take() as slot:
-            if slot is None:
+            if slot is None or self.stopped:
                 self.ledger.release(claim)
                 return Outcome(job_id, JobState.PLANNED)
             attempt, result = self._call(claim)
