@@ -26,6 +26,7 @@ from packshot.cli import app
 from packshot.db.engine import open_engine
 from packshot.db.queries import runs
 from packshot.db.types import JobState
+from packshot.log_match import Kind
 from packshot.options import RunOptions
 from packshot.run import plan_only
 from packshot.settings import ENV_FILE, PREFIX, Settings
@@ -236,8 +237,10 @@ def commands() -> dict[str, click.Command]:
     found: dict[str, click.Command] = {}
     top: Any = typer.main.get_command(app)
     for name, command in top.commands.items():
-        inner = getattr(command, "commands", None)
-        found |= {f"{name} {word}": below for word, below in inner.items()} if inner else {name: command}
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {word}": below for word, below in inner.items()}
+        if not inner or command.invoke_without_command:
+            found[name] = command
     return found
 
 
@@ -258,6 +261,7 @@ def test_the_lists_on_the_page_are_whole() -> None:
     first_cells = set(re.findall(r"^\| `?([\w-]+)`? \|", README, re.MULTILINE))
     assert set(PROFILES) <= first_cells
     assert set(JobState) <= first_cells
+    assert set(Kind) <= first_cells
     assert {"0", "1", "2", "3"} <= first_cells
     assert all(f"`{target}`" in README for target in TARGETS)
 
