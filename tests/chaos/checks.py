@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,16 +21,16 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
+from packshot.archive import DOWNLOADS
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Run
 from packshot.db.types import JobState, RunState
-from packshot.errors import Billed
-from packshot.sandbox.bill import BillRow
+from packshot.errors import Billed, code_of
+from packshot.reconcile import reconcile
 from packshot.sandbox.emulator import Emulator
+from packshot.sandbox.history import LIMIT
 from packshot.settings import Settings
 from packshot.storage import ObjectStore
 from packshot.storage.client import s3_client
-
-_SKEW = timedelta(seconds=0.05)
 
 
 class Witness:
@@ -91,9 +91,12 @@ class Figures:
     assets_without_object: int = 0
     objects_without_row: int = 0
     bill: int = 0
+    unknown_money: int = 0
+    """Ledger minus bill: what calls of unknown outcome are booked with, and were not billed."""
     ledger: int = 0
+    """After the calls of unknown outcome were looked up in the provider's log, as ``packshot costs reconcile`` does."""
     unexplained: int = 0
-    """Ledger minus bill, once the calls of unknown outcome are looked up in the provider's log."""
+    """That ledger minus the bill."""
     unbalanced_runs: int = 0
     open_runs: int = 0
     open_jobs: int = 0
@@ -126,8 +129,8 @@ class Figures:
             ("assets without object", self.assets_without_object),
             ("objects without row", self.objects_without_row),
             ("bill of the provider, micro-dollars", self.bill),
-            ("ledger minus bill, unknown ones at full price", self.ledger - self.bill),
-            ("ledger minus bill, unknown ones reconciled", self.unexplained),
+            ("ledger minus bill, before this reconciling", self.unknown_money),
+            ("ledger minus bill, after it", self.unexplained),
             ("runs whose sums are wrong", self.unbalanced_runs),
             ("runs that seem to run", self.open_runs),
             ("jobs that seem to be in work", self.open_jobs),
@@ -137,7 +140,10 @@ class Figures:
 
 
 def look_into(settings: Settings, engine: Engine, emulator: Emulator, witness: Witness) -> Figures:
-    """Gather all figures. Nothing may be at work meanwhile: no child, and no call at the image API."""
+    """Gather all figures, and reconcile the ledger with the provider's log as a person would a day later.
+
+    Nothing may be at work meanwhile: no child, and no call at the image API.
+    """
     witness.look()
     figures = Figures()
     with Session(engine) as session:
@@ -150,7 +156,7 @@ def look_into(settings: Settings, engine: Engine, emulator: Emulator, witness: W
     _find_lost(figures, jobs, assets, generations, witness)
     _find_duplicates(figures, jobs, attempts, emulator)
     _compare_bucket(figures, settings, assets)
-    _compare_money(figures, attempts, emulator.bill)
+    _compare_money(figures, settings, engine, emulator, attempts)
     _find_leftovers(figures, settings.spool, jobs, attempts)
     return figures
 
@@ -186,7 +192,7 @@ def _find_lost(
     figures.witnessed, figures.received, figures.assets = len(witness.seen), len(generations), len(assets)
     unnoticed = {name for sha256, name in witness.seen.items() if sha256 not in kept}
     missing = [generation for generation in generations if generation.attempt_id not in bought]
-    noticed = {name for generation in missing for name in [Path(generation.body_path or "").name]}
+    noticed = {f"{generation.spool_name}.body" for generation in missing}
     figures.lost = len(unnoticed - noticed) + len(missing)
     for name in sorted(unnoticed - noticed):
         figures.reasons.append(f"the whole answer {name} lay on the disk, and its image is nowhere")
@@ -198,13 +204,14 @@ def _find_lost(
 def _find_duplicates(figures: Figures, jobs: dict[int, ImageJob], attempts: list[Attempt], emulator: Emulator) -> None:
     """A call is explained by the attempt that was written before it; an attempt by being the job's first, by one before
     it that was not billed, or as the one counted retry of a call that brought no image. Nothing follows an image."""
+    assert len(emulator.history) < LIMIT, "the image API has forgotten its first calls"
     posts = Counter(
         str((request.body or {}).get("prompt"))
         for request in emulator.history
         if request.method == "POST" and request.path.startswith("/v1/images/")
     )
     figures.calls = posts.total()
-    figures.unknown = sum(attempt.billed == Billed.UNKNOWN for attempt in attempts)
+    figures.unknown = sum(map(_is_unknown, attempts))
     by_prompt = Counter(jobs[attempt.job_id].prompt for attempt in attempts)
     for prompt, number in posts.items():
         if number > by_prompt[prompt]:
@@ -215,14 +222,19 @@ def _find_duplicates(figures: Figures, jobs: dict[int, ImageJob], attempts: list
         of_job.setdefault(attempt.job_id, []).append(attempt)
     for number, made in of_job.items():
         settled = [attempt for attempt in made if attempt.settled_at]
-        paid = Counter(attempt.code for attempt in settled if attempt.billed == Billed.YES and attempt.code)
+        paid = Counter(a.code for a in settled if a.code and code_of(a.code).billed is Billed.YES)
         image = next((attempt.number for attempt in settled if attempt.code is None), None)
         too_many = sum(image is not None and attempt.number > image for attempt in made)
-        too_many += max(0, sum(attempt.billed == Billed.UNKNOWN for attempt in settled) - 2)
+        too_many += max(0, sum(attempt.billed != Billed.NO for attempt in settled if _is_unknown(attempt)) - 2)
         too_many += sum(times - 2 for times in paid.values() if times > 2)
         if too_many:
             figures.duplicates += too_many
             figures.reasons.append(f"job {number} was bought {[(a.number, a.code, a.billed) for a in made]}")
+
+
+def _is_unknown(attempt: Attempt) -> bool:
+    """Did it end so that nobody could say whether it was billed? Reconciling changes its price, not this."""
+    return attempt.code is not None and code_of(attempt.code).billed is Billed.UNKNOWN
 
 
 def _compare_bucket(figures: Figures, settings: Settings, assets: list[Asset]) -> None:
@@ -249,44 +261,31 @@ def _compare_bucket(figures: Figures, settings: Settings, assets: list[Asset]) -
         figures.reasons.append(f"the object {key} has no row")
 
 
-def _compare_money(figures: Figures, attempts: list[Attempt], bill: list[BillRow]) -> None:
-    figures.ledger = sum(attempt.cost_micro for attempt in attempts)
-    figures.bill = sum(row.price_micro for row in bill)
-    figures.unexplained, reasons = unexplained(attempts, bill)
-    figures.reasons += reasons
-
-
-def unexplained(attempts: list[Attempt], bill: list[BillRow]) -> tuple[int, list[str]]:
-    """Ledger minus bill after looking the calls of unknown outcome up: what the log has was billed, the rest was not.
-
-    A call with a request id is looked up by it. One without (we died before its answer began) is the latest one that
-    began before a row of the log that nobody else claims.
-    """
-    open_rows = {row.request_id: row for row in bill if row.price_micro}
-    difference, reasons = 0, []
-    nameless = []
-    for attempt in attempts:
-        rows = [open_rows.pop(name) for name in set(attempt.request_ids.values()) if name in open_rows]
-        if not rows and attempt.billed == Billed.UNKNOWN:
-            nameless.append(attempt)
-            continue
-        charged = sum(row.price_micro for row in rows)
-        if attempt.cost_micro != charged and attempt.billed != Billed.UNKNOWN:
-            difference += attempt.cost_micro - charged
-            reasons.append(f"attempt {attempt.id}: booked {attempt.cost_micro}, billed {charged}")
-    for row in sorted(open_rows.values(), key=lambda row: row.created_at):
-        before = [attempt for attempt in nameless if attempt.started_at <= row.created_at + _SKEW]
-        if before:
-            nameless.remove(before[-1])
-        else:
-            difference -= row.price_micro
-            reasons.append(f"{row.request_id} of {row.created_at} was billed, and no attempt fits")
-    return difference, reasons
+def _compare_money(
+    figures: Figures, settings: Settings, engine: Engine, emulator: Emulator, attempts: list[Attempt]
+) -> None:
+    """The day after: by then the provider's log has every call that it will ever have."""
+    figures.bill = emulator.billed_micro
+    figures.unknown_money = sum(attempt.cost_micro for attempt in attempts) - figures.bill
+    if not attempts:
+        return
+    since = min(attempt.started_at for attempt in attempts) - timedelta(minutes=1)
+    tomorrow = datetime.now(UTC) + timedelta(hours=20)
+    found = reconcile(settings, since, apply=True, now=tomorrow, sleep=lambda _: None)
+    with Session(engine) as session:
+        figures.ledger = sum(session.exec(select(Attempt.cost_micro)))
+    figures.unexplained = figures.ledger - figures.bill
+    for difference in found.left:
+        call, row = difference.attempt, difference.row
+        figures.reasons.append(
+            f"{difference.kind}: attempt {call and call.id} booked {difference.booked_micro}, "
+            f"call {row and row.request_id} charged {difference.charged_micro}"
+        )
 
 
 def _find_leftovers(figures: Figures, spool: Path, jobs: dict[int, ImageJob], attempts: list[Attempt]) -> None:
-    archived = {f"attempt-{a.id}" for a in attempts if jobs[a.job_id].state == JobState.ARCHIVED}
+    archived = {attempt.spool_name for attempt in attempts if jobs[attempt.job_id].state == JobState.ARCHIVED}
     for path in sorted(spool.iterdir()) if spool.exists() else []:
-        if path.name.startswith("download-") or path.stem in archived:
+        if path.name.startswith(DOWNLOADS) or path.stem in archived:
             figures.leftovers += 1
             figures.reasons.append(f"{path.name} is left in the spool")
