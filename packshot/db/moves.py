@@ -16,7 +16,7 @@ from packshot.db.engine import writers_gate
 from packshot.db.patience import patiently
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, table_of
 from packshot.db.types import JobState as S
-from packshot.errors import Billed, Code, PackshotError
+from packshot.errors import Billed, Code, PackshotError, code_of
 from packshot.policy import REFUSALS, Decision, Past, Verdict
 from packshot.worker import this_worker
 
@@ -265,16 +265,14 @@ class Moves:
 
     @staticmethod
     def _past(session: Session, attempt: Attempt) -> Past:
-        rows = session.exec(
-            select(Attempt.run_id, Attempt.code, Attempt.billed).where(
-                Attempt.job_id == attempt.job_id, col(Attempt.code).is_not(None)
-            )
-        ).all()
+        query = select(Attempt.run_id, Attempt.code, Attempt.billed).where(Attempt.job_id == attempt.job_id)
+        rows = [(run_id, code_of(code), billed) for run_id, code, billed in session.exec(query) if code]
         return Past(
             tries=sum(run_id == attempt.run_id for run_id, _, _ in rows),
-            unknown=sum(billed == Billed.UNKNOWN for _, _, billed in rows),
+            # By the code: what the provider's log has confirmed since was a purchase all the same.
+            unknown=sum(code.billed is Billed.UNKNOWN and billed != Billed.NO for _, code, billed in rows),
             refused=sum(code in REFUSALS for _, code, _ in rows),
-            no_image=sum(code == Code.NO_IMAGE for _, code, _ in rows),
+            no_image=sum(code is Code.NO_IMAGE for _, code, _ in rows),
         )
 
     def _target(self, decision: Decision) -> tuple[S, datetime | None]:
