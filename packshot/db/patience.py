@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,6 +11,9 @@ import stamina
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+logging.getLogger("stamina").setLevel(logging.ERROR)  # it would name each try, and neither what nor why
 
 # PostgreSQL's classes of errors that pass: connection lost, out of resources (a full disk among them), operator's
 # shutdown, and transactions that lost against each other.
@@ -41,6 +45,8 @@ def patiently(act: Callable[[bool], T], patience: float) -> T:
     for attempt in stamina.retry_context(
         on=is_away, attempts=None, timeout=patience, wait_initial=0.1, wait_max=5.0, wait_jitter=0.5
     ):
+        if attempt.num == 2:
+            logger.warning("the database is away; whoever has to write something down waits %.0f s for it", patience)
         with attempt:
             return act(attempt.num > 1)
     raise AssertionError("a retry ends with a result or an error")
