@@ -43,7 +43,7 @@ def open_engine(url: str) -> Engine:
         if parsed.drivername != "postgresql+psycopg":
             raise _unusable(f"there is no support for {parsed.drivername}")
         # Each image task holds a connection for milliseconds; a wave of finished calls may want many at once.
-        return create_engine(parsed, pool_size=10, max_overflow=20, pool_pre_ping=True)
+        return create_engine(parsed, pool_size=10, max_overflow=20, pool_pre_ping=True, hide_parameters=True)
     except ModuleNotFoundError as error:
         raise _unusable(str(error)) from None
 
@@ -65,9 +65,14 @@ def _sqlite(path: str, url: str) -> Engine:
         raise ConfigError(
             Code.SETTINGS_INVALID, f"the folder of the database {path} cannot be made: {error.strerror}"
         ) from None
-    # A pool bounds the open files when a hundred threads finish at once.
+    # A pool bounds the open files when a hundred threads finish at once. Parameters stay out of errors, and so out of
+    # logs: among them are temporary URLs, which open for anybody.
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}, pool_size=10, max_overflow=20
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False},
+        pool_size=10,
+        max_overflow=20,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
