@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
+from sqlalchemy import Engine
 
 from packshot.catalog import CatalogOptions, CatalogReader, open_catalog
 from packshot.catalog.model import Counts, Product, Reject
@@ -16,6 +18,7 @@ from packshot.db.runs import PlannedProduct
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
 from packshot.errors import Code, ConfigError, PackshotError
+from packshot.forecast import Forecast, limit_notes, observed_rates, spent_on
 from packshot.options import RunOptions
 from packshot.references import ReferenceStore
 from packshot.settings import Settings
@@ -35,7 +38,7 @@ Photos = tuple[list[Reference], list[str]]
 
 @dataclass(slots=True)
 class Plan:
-    """What a run would do. Money is micro-dollars: one call for each image to make, failures not included."""
+    """What a run would do. Money is micro-dollars."""
 
     catalog: str
     counts: Counts = field(default_factory=Counts)
@@ -43,12 +46,25 @@ class Plan:
     jobs: int = 0
     already: int = 0
     held: int = 0
-    to_make: int = 0
     to_archive: int = 0
     """Paid for already, still to be brought home."""
-    cost_micro: int = 0
-    by_shot: Counter[str] = field(default_factory=Counter)
+    forecast: Forecast = field(default_factory=Forecast)
+    """The images to make."""
     first_rejects: list[Reject] = field(default_factory=list)
+
+    @property
+    def to_make(self) -> int:
+        return self.forecast.images
+
+    @property
+    def cost_micro(self) -> int:
+        """If each image takes one call."""
+        return self.forecast.plain_micro
+
+    @property
+    def by_shot(self) -> dict[str, int]:
+        """Images to make."""
+        return {name: share.images for name, share in self.forecast.by_shot.items()}
 
     @property
     def headline(self) -> str:
@@ -56,16 +72,22 @@ class Plan:
         parts = [f"{self.counts.records} records", f"{self.jobs} images wanted", f"{self.already} are permanent"]
         parts += [f"{self.held} held"] * bool(self.held)
         parts += [f"{self.to_archive} paid for and to bring home"] * bool(self.to_archive)
-        parts.append(f"{self.to_make} to make for ${self.cost_micro / 1e6:.2f}")
+        plain, expected = f"${self.cost_micro / 1e6:.2f}", f"${self.forecast.expected_micro / 1e6:.2f}"
+        parts.append(f"{self.to_make} to make for {plain}")
+        parts += [f"{expected} expected with the calls that fail"] * (plain != expected)
         return f"catalog {self.catalog}: {', '.join(parts)}"
 
     def facts(self) -> dict[str, Any]:
         """The plan as plain values; dollars instead of micro-dollars."""
-        facts = asdict(self) | {"by_shot": dict(self.by_shot)}  # asdict would count the pairs of a Counter
-        facts["cost_usd"] = facts.pop("cost_micro") / 1e6
-        return facts
+        names = ("catalog", "jobs", "already", "held", "to_archive", "to_make", "notes")
+        return {name: getattr(self, name) for name in names} | {
+            "counts": asdict(self.counts),
+            "cost_usd": self.cost_micro / 1e6,
+            **self.forecast.facts(),
+            "first_rejects": [asdict(reject) for reject in self.first_rejects],
+        }
 
-    def add(self, job: ImageJob, state: JobState, price_micro: int) -> None:
+    def add(self, job: ImageJob, category: str, state: JobState, price_micro: int) -> None:
         self.jobs += 1
         if state is JobState.ARCHIVED:
             self.already += 1
@@ -74,9 +96,26 @@ class Plan:
         elif state is JobState.GENERATED:
             self.to_archive += 1
         else:
-            self.to_make += 1
-            self.by_shot[job.shot] += 1
-            self.cost_micro += price_micro
+            self.forecast.add(job.shot, category, job.model, price_micro)
+
+
+def foresee(
+    plan: Plan,
+    engine: Engine,
+    settings: Settings,
+    max_cost_usd: float = 0,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Plan:
+    """Tell the plan what images took so far, and add a note for each maximum that it is expected to go beyond.
+
+    ``max_cost_usd``: of this run, in dollars; 0: PACKSHOT_MAX_COST_USD. Reads only.
+    """
+    plan.forecast.rates = observed_rates(engine)
+    limit = Decimal(str(max_cost_usd)) or settings.max_cost_usd
+    limit_micro = None if limit is None else int(limit * 1_000_000)
+    today = spent_on(engine, now().astimezone(UTC).date())
+    plan.notes += limit_notes(plan.forecast.expected_micro, limit_micro, today, settings)
+    return plan
 
 
 def catalog_options(options: RunOptions) -> CatalogOptions:
@@ -177,7 +216,7 @@ class Planner:
                 if self._limit_reached(plan):
                     break
                 new = JobState.HELD if job.missing_references else JobState.PLANNED
-                plan.add(job, known.get(job.key, new), self._prices[job.model])
+                plan.add(job, product.category, known.get(job.key, new), self._prices[job.model])
                 within.append(job)
             kept.append((product, within))
         if store:

@@ -15,15 +15,17 @@ from packshot.db.engine import open_engine, upgrade
 from packshot.db.ledger import Ledger
 from packshot.db.queries import job_states
 from packshot.db.runs import PlannedProduct, Runs
+from packshot.db.tables import DailySpend
 from packshot.db.tables import ImageJob as JobRow
 from packshot.db.types import JobState
-from packshot.errors import ArchiveError, Code, ConfigError
+from packshot.errors import ArchiveError, Code, ConfigError, ProviderError
 from packshot.options import RunOptions
-from packshot.plan import BATCH, Plan, Planner
-from packshot.run import plan_only
+from packshot.plan import BATCH, Plan, Planner, foresee
+from packshot.policy import Decision, Verdict
+from packshot.run import plan_only, ready_engine
 from packshot.settings import Settings
 from packshot.shots import ImageJob
-from tests.db.ledger_cases import dump
+from tests.db.ledger_cases import START, Book, dump, received
 from tests.fixtures_store import picture
 
 SHOTS = """
@@ -133,8 +135,14 @@ def test_a_job_carries_what_its_call_needs(shop: Shop) -> None:
 
 def test_a_plan_is_plain_values_for_json(shop: Shop) -> None:
     facts = json.loads(json.dumps(shop.plan().facts()))
-    assert facts["by_shot"] == {"packshot": 2, "worn": 2}
-    assert facts["cost_usd"] == 0.22
+    assert facts["by_shot"] == {
+        "packshot": {"images": 2, "expected_usd": 0.18}, "worn": {"images": 2, "expected_usd": 0.04},
+    }  # fmt: skip
+    assert facts["by_category"] == {
+        "Shoes": {"images": 3, "expected_usd": 0.13}, "Kitchen": {"images": 1, "expected_usd": 0.09},
+    }  # fmt: skip
+    assert (facts["cost_usd"], facts["expected_cost_usd"], facts["expected_calls"]) == (0.22, 0.22, 4)
+    assert facts["history"]["gemini-2.5-flash-image"]["images"] == 0
     assert facts["counts"]["records"] == 3
     assert facts["first_rejects"][0]["code"] == "missing_key"
     assert "cost_micro" not in facts
@@ -318,6 +326,49 @@ def test_planning_twice_into_the_ledger_plans_nothing_new(shop: Shop) -> None:
     assert rows[0] == rows[1]
     assert plan_only(shop.settings, shop.options()).to_make == 4
     engine.dispose()
+
+
+def test_a_plan_expects_what_images_took_so_far(shop: Shop) -> None:
+    plan = foresee(plan_only(shop.settings, shop.options()), ready_engine(shop.settings), shop.settings)
+    assert plan.headline.endswith("4 to make for $0.22"), "without history one call each"
+    assert all("no history yet" in reason for reason in plan.forecast.reasons)
+
+    book = Book(ready_engine(shop.settings), jobs=4)
+    for number, errors in ((0, 0), (1, 1), (2, 0), (3, 1)):
+        for error in (ProviderError(Code.TIMEOUT, "late"), None)[1 - errors :]:
+            claim = book.ledger.claim(book.jobs[number])
+            assert claim
+            attempt = book.ledger.begin(claim, book.run_id, 90_000, "gemini", 1)
+            if error:
+                book.ledger.not_received(claim, attempt, error, lambda past: Decision(Verdict.RETRY))
+            else:
+                book.ledger.received(claim, attempt, received())
+    settings = shop.settings.model_copy(update={"apiyi_model": "nano-banana-pro"})  # the model that has a history
+    plan = foresee(plan_only(settings, shop.options()), ready_engine(settings), settings)
+    assert (plan.cost_micro, plan.forecast.expected_micro) == (220_000, 2 * 135_000 + 2 * 20_000)
+    assert plan.forecast.expected_calls == 5
+    assert plan.headline.endswith("4 to make for $0.22, $0.31 expected with the calls that fail")
+    facts = plan.facts()
+    assert facts["history"]["nano-banana-pro"]["purchases_per_image"] == 1.5
+    assert (facts["cost_usd"], facts["expected_cost_usd"]) == (0.22, 0.31)
+
+
+def test_a_plan_that_would_go_beyond_a_maximum_says_so(tmp_path: Path) -> None:
+    def notes(limit: float = 0, **maximum: Any) -> list[str]:
+        shop = Shop(tmp_path, **maximum)
+        engine = ready_engine(shop.settings)
+        plan = foresee(plan_only(shop.settings, shop.options()), engine, shop.settings, limit, lambda: START)
+        return [note for note in plan.notes if "is more than" in note]
+
+    assert notes() == []
+    assert notes(max_cost_usd=Decimal("0.22"), max_cost_usd_per_day=Decimal("0.22")) == []
+    assert len(notes(max_cost_usd=Decimal("0.21"))) == 1
+    assert notes(0.5, max_cost_usd=Decimal("0.21")) == [], "the run's own maximum counts"
+    assert "the $0.10 that a run may spend" in notes(0.1)[0]
+    book = Book(ready_engine(Shop(tmp_path).settings), jobs=0)
+    with book.ledger.write() as session:
+        session.add(DailySpend(day=START.date(), spent_micro=100_000))
+    assert "the $0.12 left of the $0.22" in notes(max_cost_usd_per_day=Decimal("0.22"))[0]
 
 
 def test_products_of_a_plan_are_those_of_the_catalog(shop: Shop) -> None:

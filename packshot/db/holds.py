@@ -1,0 +1,265 @@
+"""What waits for a person, and a person's decisions about it.
+
+A job is held when going on by itself might spend money twice, or when only eyes can tell whether a picture is good.
+Whoever looks decides: buy it again, leave it out, or take the picture as it is. What was paid for and may still be
+brought home is brought home first: it is bought again only when somebody says that it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, and_, exists, func, or_, select, true, update
+from sqlmodel import Session, col
+
+from packshot.db.ledger import Ledger
+from packshot.db.moves import ALLOWED, IllegalMove
+from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Store
+from packshot.db.types import JobState as S
+from packshot.errors import Code, ConfigError, code_of
+
+SHORTEST = 6  # characters of a key that are enough to name a job, if they name one only
+SHOWN = 8  # characters of a key that a list shows, or as many more as it takes
+NAMED = 5  # candidates that an error lists
+
+
+class Answer(StrEnum):
+    """What a person decided. ``retry`` brings home what was received, and buys only where nothing was; ``rebuy``
+    gives the received image up."""
+
+    RETRY = "retry"
+    REBUY = "rebuy"
+    SKIP = "skip"
+    ACCEPT = "accept"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job as a person sees it."""
+
+    job_id: int
+    key: str
+    catalog: str
+    product_key: str
+    variant_key: str
+    shot: str
+    variant: int
+    model: str
+    state: S
+    code: str
+    message: str
+    calls: int
+    """0: it was held before anything could be bought, because a photo is missing."""
+    cost_micro: int
+    received: bool
+    """An image was paid for that is not home yet, and not known to be gone."""
+    url: str | None
+    """The picture that the bucket has, and that waits for a verdict."""
+    since: datetime
+
+    @property
+    def name(self) -> str:
+        """For messages: what it shows, and a key to copy."""
+        number = f" {self.variant}" if self.variant > 1 else ""
+        return (
+            f"{'/'.join(filter(None, (self.product_key, self.variant_key)))} {self.shot}{number} ({self.key[:SHOWN]})"
+        )
+
+
+# --- looking --------------------------------------------------------------------------------------------------
+def holds(engine: Engine, catalog: str = "", code: str = "") -> list[dict[str, Any]]:
+    """The jobs that wait for a person, longest waiting first; only of this catalog or code, where given.
+
+    ``key`` is short and names one waiting job only; ``job_key`` is whole. ``url`` is the picture to look at, where
+    there is one. Money in US dollars.
+    """
+    with Session(engine) as session:
+        short = short_keys(session.scalars(select(col(ImageJob.key)).where(_WAITS)).all())
+        jobs = _load(session, _HELD & _of(catalog, code))
+    return [
+        {
+            "key": short[job.key],
+            "job_key": job.key,
+            "catalog": job.catalog,
+            "product_key": job.product_key,
+            "variant_key": job.variant_key,
+            "shot": job.shot,
+            "variant": job.variant,
+            "model": job.model,
+            "code": job.code,
+            "message": job.message,
+            "calls": job.calls,
+            "cost_usd": job.cost_micro / 1e6,
+            "received": job.received,
+            "url": job.url,
+            "since": job.since.isoformat(),
+            "next_step": code_of(job.code).next_step,
+        }
+        for job in jobs
+    ]
+
+
+def short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """Each key with the shortest beginning, of ``SHOWN`` characters or more, that no other of them has."""
+    ordered = sorted(keys)
+    shared = [0, *(_common(one, two) for one, two in pairwise(ordered)), 0]
+    return {key: key[: max(SHOWN, 1 + max(shared[n : n + 2]))] for n, key in enumerate(ordered)}
+
+
+def find(engine: Engine, given: Sequence[str]) -> list[Waiting]:
+    """The jobs that these keys, or beginnings of keys, name, each once. One that waits goes before one that does not.
+
+    Raises:
+        ConfigError: a key is too short, unknown, or names several jobs.
+    """
+    found: dict[int, Waiting] = {}
+    with Session(engine) as session:
+        for text in given:
+            wanted = text.strip().lower()
+            if len(wanted) < SHORTEST:
+                raise _refuse(f"the key {text!r} is too short: give {SHORTEST} characters or more")
+            begins = col(ImageJob.key).startswith(wanted, autoescape=True)
+            jobs = _load(session, begins & _WAITS, NAMED + 1) or _load(session, begins, NAMED + 1)
+            if not jobs:
+                raise _refuse(f"no image has a key that begins with {text!r}")
+            if len(jobs) > 1:
+                several = ", ".join(f"{job.key[: len(wanted) + SHOWN]} is {job.name}" for job in jobs[:NAMED])
+                more = " and more" if len(jobs) > NAMED else ""
+                raise _refuse(f"{text!r} is the beginning of several keys: {several}{more}. Give more of it")
+            found[jobs[0].job_id] = jobs[0]
+    return list(found.values())
+
+
+def find_all(engine: Engine, code: Code, catalog: str = "") -> list[Waiting]:
+    """All jobs held with this code; with :attr:`Code.SKIPPED`, those that were skipped."""
+    with Session(engine) as session:
+        return _load(session, _WAITS & _of(catalog, code))
+
+
+# --- deciding -------------------------------------------------------------------------------------------------
+def way(job: Waiting, answer: Answer) -> list[S]:
+    """The states a decision leads a job through, its present one first. Pure.
+
+    Raises:
+        ConfigError: this cannot be decided about this job; says why, and what can.
+    """
+    skipped = job.state is S.FAILED and job.code == Code.SKIPPED
+    if skipped and answer in (Answer.SKIP, Answer.ACCEPT):
+        raise _refuse(f"{job.name} was skipped already; --retry takes that back")
+    if not skipped and job.state is not S.HELD:
+        raise _refuse(f"{job.name} is not held: it is {job.state}")
+    match answer:
+        case Answer.SKIP:
+            return [job.state, S.FAILED]
+        case Answer.ACCEPT:
+            if job.code == Code.WRONG_SIZE and job.url:
+                return [job.state, S.ARCHIVED]
+            raise _refuse(f"{job.name} has no picture to accept: it is held as {job.code}. Allowed: --retry or --skip")
+        case Answer.RETRY | Answer.REBUY:
+            if not job.calls:
+                raise _refuse(
+                    f"{job.name} lacks its photo, and is not bought without it: each run tries to read the photo "
+                    "again. Allowed: --skip"
+                )
+            if answer is Answer.RETRY and job.received:
+                return [job.state, *([S.PLANNED] if skipped else []), S.GENERATED]
+            return [job.state, S.PLANNED]
+
+
+def resolve(ledger: Ledger, job: Waiting, answer: Answer) -> Waiting | None:
+    """Carry out a decision, in one transaction, and return the job as it is then; None, and nothing was changed, when
+    it is no longer as the person saw it.
+
+    Raises:
+        ConfigError: this cannot be decided about this job.
+    """
+    states = way(job, answer)
+    for source, target in pairwise(states):
+        if target not in ALLOWED[source]:
+            raise IllegalMove(f"{source} -> {target} is not a move a job can make")
+    now = ledger.now()
+    of_job = col(ImageJob.id) == job.job_id
+    skip = answer is Answer.SKIP
+    with ledger.write() as session:
+        # The job first, as everybody does; the lock also keeps what hangs on it from changing.
+        session.execute(select(col(ImageJob.id)).where(of_job).with_for_update())
+        if _load(session, of_job) != [job]:
+            return None
+        changed = session.connection().execute(
+            update(ImageJob)
+            .where(of_job, col(ImageJob.state) == job.state)
+            .values(
+                state=states[-1],
+                code=Code.SKIPPED if skip else None,
+                message=f"{job.code}: {job.message}" if skip else "",
+                retry_at=None, claimed_by=None, lease_until=None, updated_at=now,
+            )
+        )  # fmt: skip
+        assert changed.rowcount == 1
+        if answer in (Answer.RETRY, Answer.REBUY):
+            current = (col(Asset.job_id) == job.job_id) & col(Asset.replaced_at).is_(None)
+            session.connection().execute(update(Asset).where(current).values(replaced_at=now))
+        if answer is Answer.REBUY:
+            session.connection().execute(update(Generation).where(_open(job.job_id)).values(lost_at=now))
+        return _load(session, of_job)[0]
+
+
+# --- the parts ------------------------------------------------------------------------------------------------
+def _open(job_id: Any) -> ColumnElement[bool]:
+    """A received image that is not home yet, and not given up."""
+    return and_(
+        col(Generation.job_id) == job_id, col(Generation.archived_at).is_(None), col(Generation.lost_at).is_(None)
+    )
+
+
+_HELD: ColumnElement[bool] = col(ImageJob.state) == S.HELD
+_WAITS = or_(_HELD, (col(ImageJob.state) == S.FAILED) & (col(ImageJob.code) == Code.SKIPPED))
+_CALLS = select(func.count()).where(col(Attempt.job_id) == col(ImageJob.id)).scalar_subquery()
+_COST = (
+    select(func.coalesce(func.sum(col(Attempt.cost_micro)), 0))
+    .where(col(Attempt.job_id) == col(ImageJob.id))
+    .scalar_subquery()
+)
+_FACTS = (
+    select(ImageJob, Product, Asset, Store, _CALLS, _COST, exists().where(_open(col(ImageJob.id))))
+    .join(Product, col(ImageJob.product_id) == col(Product.id))
+    .outerjoin(Asset, (col(Asset.job_id) == col(ImageJob.id)) & col(Asset.replaced_at).is_(None))
+    .outerjoin(Store, col(Asset.bucket) == col(Store.bucket))
+    .order_by(col(ImageJob.updated_at), col(ImageJob.id))
+)
+
+
+def _of(catalog: str, code: str) -> ColumnElement[bool]:
+    chosen: ColumnElement[bool] = true()
+    if code:
+        chosen = chosen & (col(ImageJob.code) == code)
+    if catalog:
+        chosen = chosen & (col(Product.catalog) == catalog)
+    return chosen
+
+
+def _load(session: Session, which: ColumnElement[bool], limit: int | None = None) -> list[Waiting]:
+    rows = session.execute(_FACTS.where(which).limit(limit), execution_options={"populate_existing": True})
+    return [
+        Waiting(
+            job_id=job.id, key=job.key, catalog=product.catalog, product_key=product.product_key,
+            variant_key=product.variant_key, shot=job.shot, variant=job.variant, model=job.model, state=S(job.state),
+            code=job.code or "", message=job.message, calls=calls, cost_micro=int(cost), received=received,
+            url=f"{store.public_base_url}/{asset.key}" if asset else None, since=job.updated_at,
+        )
+        for job, product, asset, store, calls, cost, received in rows
+    ]  # fmt: skip
+
+
+def _common(one: str, two: str) -> int:
+    """How many characters both begin with."""
+    return next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+
+
+def _refuse(why: str) -> ConfigError:
+    return ConfigError(Code.HOLD_INVALID, why)
