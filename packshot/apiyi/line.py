@@ -67,7 +67,8 @@ class Watch:
         self._received = 0
         self._is_complete: Callable[[], bool] | None = None
         self._asked_at = 0
-        self._ended = threading.Event()
+        self._over = False
+        self._changed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="packshot-watch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -78,7 +79,8 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
+        self._over = True
+        self._changed.set()
         self._thread.join()
         _current.reset(self._token)
 
@@ -103,11 +105,20 @@ class Watch:
         self._is_complete = is_complete
 
     def bytes_came(self, count: int) -> None:
+        first = not self._received
         self._received += count
         self._last = time.monotonic()
+        if first:
+            self._changed.set()  # from here on silence is late much sooner
 
     def _run(self) -> None:
-        while not self._ended.wait(max(0.0, self._next() - time.monotonic()) + _OVERDUE):
+        while True:
+            changed = self._changed.wait(max(0.0, self._next() - time.monotonic()) + _OVERDUE)
+            self._changed.clear()
+            if self._over:
+                return
+            if changed:
+                continue
             self.verdict = self.verdict or self._judge(time.monotonic())
             if self.verdict and self._socket:
                 with contextlib.suppress(OSError):
@@ -138,10 +149,10 @@ class Watch:
             self._asked_at = received = self._received
             if self._is_complete and self._is_complete() and received == self._received:
                 return Verdict.STALLED
-        if self.sent and not self._received and silent >= self._limits.first_byte:
+        if self._received:
+            return Verdict.SILENT if silent >= self._limits.silence else None
+        if self.sent and silent >= self._limits.first_byte:
             return Verdict.LATE
-        if self._received and silent >= self._limits.silence:
-            return Verdict.SILENT
         return None
 
 

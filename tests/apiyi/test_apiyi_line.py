@@ -243,6 +243,27 @@ def test_a_whole_answer_and_a_silent_line_is_used(
         assert server.connections == 2
 
 
+@pytest.mark.parametrize(("body", "waits"), [(ANSWER, "the grace"), (ANSWER[:30], "the silence")])
+def test_a_line_that_stalls_after_a_long_wait_is_noticed_at_once(
+    make_client: MakeClient, tmp_path: Path, body: bytes, waits: str
+) -> None:
+    """The first byte may take minutes; what comes after it may not."""
+
+    def late(connection: socket.socket) -> None:
+        server.over.wait(0.8)  # several times the grace
+        connection.sendall(CHUNKED + chunk(body))
+        server.over.wait()
+
+    with Loopback(late) as server:
+        client = make_client(server.base_url, first_byte_timeout=60)
+        began = time.monotonic()
+        if waits == "the grace":
+            assert client.generate(ORDER, tmp_path, "job-1").stalled
+        else:
+            assert failure(client, tmp_path).code is Code.ANSWER_CUT
+        assert time.monotonic() - began < 2.5
+
+
 def test_an_answer_with_a_length_is_not_taken_for_stalled(make_client: MakeClient, tmp_path: Path) -> None:
     def pause(connection: socket.socket) -> None:
         connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(ANSWER) + 1}\r\n\r\n".encode() + ANSWER)
