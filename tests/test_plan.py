@@ -329,7 +329,7 @@ def test_planning_twice_into_the_ledger_plans_nothing_new(shop: Shop) -> None:
 
 
 def test_a_plan_expects_what_images_took_so_far(shop: Shop) -> None:
-    plan = foresee(plan_only(shop.settings, shop.options()), ready_engine(shop.settings), shop.settings)
+    plan = plan_only(shop.settings, shop.options())
     assert plan.headline.endswith("4 to make for $0.22"), "without history one call each"
     assert all("no history yet" in reason for reason in plan.forecast.reasons)
 
@@ -344,7 +344,7 @@ def test_a_plan_expects_what_images_took_so_far(shop: Shop) -> None:
             else:
                 book.ledger.received(claim, attempt, received())
     settings = shop.settings.model_copy(update={"apiyi_model": "nano-banana-pro"})  # the model that has a history
-    plan = foresee(plan_only(settings, shop.options()), ready_engine(settings), settings)
+    plan = plan_only(settings, shop.options())
     assert (plan.cost_micro, plan.forecast.expected_micro) == (220_000, 2 * 135_000 + 2 * 20_000)
     assert plan.forecast.expected_calls == 5
     assert plan.headline.endswith("4 to make for $0.22, $0.31 expected with the calls that fail")
@@ -357,7 +357,8 @@ def test_a_plan_that_would_go_beyond_a_maximum_says_so(tmp_path: Path) -> None:
     def notes(limit: float = 0, **maximum: Any) -> list[str]:
         shop = Shop(tmp_path, **maximum)
         engine = ready_engine(shop.settings)
-        plan = foresee(plan_only(shop.settings, shop.options()), engine, shop.settings, limit, lambda: START)
+        plain = Planner(shop.settings, shop.options()).plan(lambda keys: {})
+        plan = foresee(plain, engine, shop.settings, limit, lambda: START)
         return [note for note in plan.notes if "is more than" in note]
 
     assert notes() == []

@@ -28,12 +28,13 @@ ALLOWED: dict[S, frozenset[S]] = {
     S.CALLING: frozenset({S.GENERATED, S.PLANNED, S.FAILED, S.HELD}),
     S.GENERATED: frozenset({S.ARCHIVED, S.HELD, S.PLANNED}),
     S.ARCHIVED: frozenset(),
-    S.FAILED: frozenset({S.PLANNED}),
+    S.FAILED: frozenset({S.PLANNED, S.GENERATED}),
     S.HELD: frozenset({S.PLANNED, S.GENERATED, S.ARCHIVED, S.FAILED}),
 }
 """The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again. From
-``generated`` to ``planned`` leads only an image that is lost. To ``generated`` from ``planned`` leads only an answer
-that came after its call was taken for lost. Out of ``held`` leads a person's decision, or what was missing coming back.
+``generated`` to ``planned`` leads only an image that is lost. To ``generated`` from ``planned`` and ``failed`` leads only
+an answer that came after its call was given up. Out of ``held`` leads a person's decision, or the return of what was
+missing.
 """
 
 MOVED = ("state", "code", "message", "retry_at", "updated_at", "claimed_by", "lease_until")
@@ -223,7 +224,9 @@ class Moves:
         """Take back a job whose call was given up, or is about to be, if nothing was bought for it since."""
         newer = exists().where(col(Attempt.job_id) == claim.job_id, col(Attempt.id) > attempt_id)
         this = exists().where(col(Attempt.id) == attempt_id)
-        given_up = col(ImageJob.state).in_([S.PLANNED, S.HELD]) & this.where(col(Attempt.code) == Code.INTERRUPTED)
+        given_up = col(ImageJob.state).in_([S.PLANNED, S.HELD, S.FAILED]) & this.where(
+            col(Attempt.code) == Code.INTERRUPTED
+        )
         in_other_hands = (col(ImageJob.state) == S.CALLING) & this.where(col(Attempt.settled_at).is_(None))
         statement = (
             update(ImageJob)

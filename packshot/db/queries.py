@@ -11,16 +11,17 @@ from sqlmodel import Session, col, select
 from packshot.db.tables import Asset, ImageJob, Product, Reject, Run, RunJob, Store
 from packshot.db.types import JobState
 from packshot.db.upsert import chunks
-from packshot.errors import code_of
+from packshot.errors import Code, code_of
 
 
 def job_states(engine: Engine, keys: Sequence[str]) -> dict[str, JobState]:
-    """The states of the jobs with these keys, as far as the ledger knows them."""
+    """The states of the jobs with these keys, as far as the ledger knows them. What a person skipped is ``held``
+    here: no run takes it up."""
     found: dict[str, JobState] = {}
     with Session(engine) as session:
         for chunk in chunks(keys):
-            rows = session.exec(select(ImageJob.key, ImageJob.state).where(col(ImageJob.key).in_(chunk)))
-            found |= {key: JobState(state) for key, state in rows}
+            rows = session.exec(select(ImageJob.key, ImageJob.state, ImageJob.code).where(col(ImageJob.key).in_(chunk)))
+            found |= {key: JobState.HELD if code == Code.SKIPPED else JobState(state) for key, state, code in rows}
     return found
 
 

@@ -124,40 +124,39 @@ class Runs:
 
     def size(self, run_id: int) -> int:
         """How many jobs the run has to see to; they have the positions 0 to size - 1."""
-        with Session(self._ledger.engine) as session:
-            return session.exec(select(func.count()).where(RunJob.run_id == run_id)).one()
+        counted = select(func.count()).where(RunJob.run_id == run_id)
+        return self._ledger.read(lambda session: session.exec(counted).one())
 
     def work(self, run_id: int, first: int, count: int) -> list[WorkItem]:
         """The jobs at these positions that still have something to do; received images first, nearest end first."""
-        with Session(self._ledger.engine) as session:
-            rows = session.exec(
-                select(ImageJob, Product, Generation.expires_at)
-                .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
-                .join(Product, col(ImageJob.product_id) == col(Product.id))
-                .outerjoin(
-                    Generation,
-                    (col(Generation.job_id) == col(ImageJob.id))
-                    & col(Generation.archived_at).is_(None)
-                    & col(Generation.lost_at).is_(None),
-                )
-                .where(RunJob.run_id == run_id, col(RunJob.position).between(first, first + count - 1))
-                .where(col(ImageJob.state).in_([JobState.PLANNED, JobState.GENERATED]))
-                .order_by(col(RunJob.position))
-            ).all()
+        query = (
+            select(ImageJob, Product, Generation.expires_at)
+            .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
+            .join(Product, col(ImageJob.product_id) == col(Product.id))
+            .outerjoin(
+                Generation,
+                (col(Generation.job_id) == col(ImageJob.id))
+                & col(Generation.archived_at).is_(None)
+                & col(Generation.lost_at).is_(None),
+            )
+            .where(RunJob.run_id == run_id, col(RunJob.position).between(first, first + count - 1))
+            .where(col(ImageJob.state).in_([JobState.PLANNED, JobState.GENERATED]))
+            .order_by(col(RunJob.position))
+        )
+        rows = self._ledger.read(lambda session: session.exec(query).all())
         now = self._ledger.now()
         ordered = sorted(rows, key=lambda row: (row[0].state != JobState.GENERATED, row[2] or _FAR))
         return [WorkItem.of(job, product, now) for job, product, _ in ordered]
 
     def progress(self, run_id: int) -> dict[str, int]:
         """Number of the run's jobs in each state, those archived before it left out."""
-        with Session(self._ledger.engine) as session:
-            rows = session.exec(
-                select(ImageJob.state, func.count())
-                .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
-                .where(RunJob.run_id == run_id)
-                .group_by(ImageJob.state)
-            ).all()
-        return dict(rows)
+        query = (
+            select(ImageJob.state, func.count())
+            .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
+            .where(RunJob.run_id == run_id)
+            .group_by(ImageJob.state)
+        )
+        return self._ledger.read(lambda session: dict(session.exec(query).all()))
 
     def get(self, run_id: int) -> Run:
         with Session(self._ledger.engine) as session:
@@ -177,7 +176,8 @@ class Runs:
             (col(ImageJob.state) != JobState.ARCHIVED, func.coalesce(col(ImageJob.code), code or unexplained))
         )
         of_job = col(ImageJob.id) == col(RunJob.job_id)
-        with self._ledger.write() as session:
+
+        def close(session: Session) -> Run:
             run = session.exec(select(Run).where(Run.id == run_id).with_for_update()).one()
             if run.state != RunState.RUNNING:
                 return run
@@ -199,6 +199,8 @@ class Runs:
                 raise AssertionError(f"the jobs of run {run_id} do not add up: {run.planned} planned, {totals}")
             session.add(run)
             return run
+
+        return self._ledger.lasting(close)
 
     @staticmethod
     def _store_products(session: Session, run_id: int, products: Sequence[CatalogProduct]) -> dict[_Identity, int]:

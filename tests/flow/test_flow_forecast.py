@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from packshot.options import RunOptions
-from packshot.plan import foresee
 from packshot.run import plan_only
 from tests.fixtures_shop import OpenShop, write_catalog
 
@@ -28,7 +27,7 @@ def test_the_expected_cost_is_within_5_percent_of_the_bill(open_shop: OpenShop) 
 
     shop.emulator.mix(MIX, seed=1)
     assert shop.run(first).run.planned == IMAGES
-    plan = foresee(plan_only(shop.settings, RunOptions(catalog=str(second))), shop.engine, shop.settings)
+    plan = plan_only(shop.settings, RunOptions(catalog=str(second)))
     assert plan.to_make == IMAGES
     assert plan.forecast.expected_micro > 1.02 * plan.cost_micro, "the history makes a difference"
 

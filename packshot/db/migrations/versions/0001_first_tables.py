@@ -49,6 +49,7 @@ JOIN image_job ON image_job.id = asset.job_id
 JOIN product ON product.id = image_job.product_id
 JOIN attempt ON attempt.id = asset.attempt_id
 JOIN run ON run.id = attempt.run_id
+WHERE asset.replaced_at IS NULL
 """
 
 
