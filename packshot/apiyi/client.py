@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import weakref
@@ -89,8 +90,12 @@ class ApiyiClient:
         """
         payload = self._wire.body(request)
         outcome: Answer | PackshotError
-        with open_for_answer(spool / f"{name}.body") as file:
+        file = open_for_answer(spool / f"{name}.body")
+        try:
             outcome = self._call(request, payload, file, spool, name)
+        finally:
+            with contextlib.suppress(OSError):  # a full disk refuses the rest once more; the outcome says so already
+                file.close()
         if isinstance(outcome, Answer):
             sync_folder(spool)
             return outcome

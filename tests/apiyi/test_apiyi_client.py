@@ -249,13 +249,14 @@ def test_many_threads_share_a_client(emulator: Emulator, make_client: MakeClient
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
-@pytest.mark.parametrize("full", ["job-1.body", "job-1.img"])
+@pytest.mark.parametrize(("wire", "full"), [("gemini", "job-1.body"), ("gemini", "job-1.img"), ("url", "job-1.body")])
 def test_a_full_disk_is_booked_as_paid_and_stops_the_run(
-    emulator: Emulator, make_client: MakeClient, tmp_path: Path, full: str
+    emulator: Emulator, make_client: MakeClient, tmp_path: Path, wire: str, full: str
 ) -> None:
+    """The answers are a long one and, with a URL, one so short that a buffer holds all of it."""
     (tmp_path / full).symlink_to("/dev/full")
     with pytest.raises(ProviderError) as caught:
-        make_client(emulator.base_url, **FORMATS["gemini"]).generate(order("gemini"), tmp_path, "job-1")
+        make_client(emulator.base_url, **FORMATS[wire]).generate(order(wire), tmp_path, "job-1")
     error = caught.value
     assert error.code is Code.ANSWER_NOT_SAVED
     assert error.code.billed is Billed.YES
