@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from requests import Response
 from sqlalchemy import Engine, event
 
 import flows.catalog_imaging  # noqa: F401  (imported here, so that no child has to)
+import flows.rescue  # noqa: F401
 import packshot.apiyi.client
 import packshot.download
 import packshot.studio
@@ -35,6 +37,9 @@ from packshot.apiyi.line import Watch
 from packshot.db.ledger import Ledger
 from packshot.db.runs import Runs
 from packshot.storage import ObjectStore
+
+CRASHED = 70
+"""Exit code of a child that ended with an exception nobody foresaw."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -188,7 +193,11 @@ def _run(order: Order) -> None:
     if order.point:
         POINTS[order.point](Fuse(order.at, order.after))
     sys.argv = ["packshot", *order.argv]
-    cli.main()
+    try:
+        cli.main()
+    except Exception:  # noqa: BLE001  (Python would leave with 1, which has a meaning of its own here)
+        traceback.print_exc()
+        sys.exit(CRASHED)
     sys.exit(0)
 
 

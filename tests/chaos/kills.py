@@ -97,7 +97,7 @@ def _blow(point: str, base64: bool, chance: random.Random) -> Blow:
 
 def play(world: World, order: Round, tally: Tally, enough: int) -> None:
     """Strike until the round is over or ``enough`` have died, then let runs in peace finish the catalog."""
-    catalog = world.catalog(f"round{order.number:03d}", _PRODUCTS)
+    catalog = world.catalog(f"round{order.number:03d}", _PRODUCTS, rejects=2)
     if order.slow_downloads:
         world.emulator.queue("url_slow", times=order.slow_downloads, seconds=1.0)
     for volley in order.volleys:

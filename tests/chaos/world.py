@@ -160,13 +160,16 @@ class World:
         }  # fmt: skip
 
     # --- the product ----------------------------------------------------------------------------------------------
-    def catalog(self, name: str, number: int) -> Path:
-        """A catalog file of so many products that no other catalog has; one image is wanted of each."""
+    def catalog(self, name: str, number: int, rejects: int = 0) -> Path:
+        """A catalog file of so many products that no other catalog has; one image is wanted of each. ``rejects`` more
+        records are without a title, and one is blank."""
         path = self.folder / f"{name}.csv"
         with path.open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["id", "title", "category"])
             rows.writerows([f"{name}-{n:04d}", f"Product {n} of {name}", "Home"] for n in range(1, number + 1))
+            rows.writerows([f"{name}-r{n}", "", "Home"] for n in range(rejects))
+            rows.writerows([["", "", ""]] * bool(rejects))
         return path
 
     def run(
