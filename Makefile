@@ -20,7 +20,7 @@ check: $(READY) ## Style and types
 bench: $(READY) ## Ratios against the ideal and against a bare script
 	$(BIN)/python -m benchmarks.schedule
 
-chaos: $(READY) ## 200 times kill -9 at every point, then count what was lost and what was bought twice
+chaos: $(READY) ## 200 times kill -9 at every point, then outages: what was lost, and what was bought twice?
 	$(BIN)/python -m tests.chaos --kills 200 $(CHAOS)
 
 $(READY): pyproject.toml constraints.txt

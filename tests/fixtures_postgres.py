@@ -133,10 +133,10 @@ class PostgresServer:
         text = (self._folder / "log").read_text(errors="replace")
         raise AssertionError(f"PostgreSQL did not start: {text[-2000:]}")
 
-    def stop(self) -> None:
-        """Ends open connections. Nothing happens when it is not running."""
+    def stop(self, immediately: bool = False) -> None:
+        """Ends open connections. Nothing happens when it is not running. ``immediately``: as if it had crashed."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)  # "fast"
+            self._process.send_signal(signal.SIGQUIT if immediately else signal.SIGINT)  # SIGINT is "fast"
             self._process.wait(20)
             self._process = None
 

@@ -1,4 +1,5 @@
-"""Kill the product a few hundred times and count what was lost: ``python -m tests.chaos --kills 200``.
+"""Kill the product a few hundred times and count what was lost: ``python -m tests.chaos --kills 200``; then take away
+its store, database, disk, clock and names (:mod:`tests.chaos.outages`), unless ``--no-outages`` says not to.
 
 Exit code 1 when a promise is broken. ``--seed`` repeats a plan of deaths; the moments within it are the machine's.
 """
@@ -12,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos import outages
 from tests.chaos.child import POINTS
 from tests.chaos.kills import FROM_OUTSIDE, Tally, play, rounds
 from tests.chaos.world import World
@@ -23,6 +25,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--keep", action="store_true", help="keep the folder with database, spool and logs")
+    parser.add_argument("--no-outages", action="store_true", help="kills only")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="packshot-chaos-"))
     print(f"{options.kills} kills, seed {options.seed}, {options.database}, in {folder}", flush=True)
@@ -30,6 +33,9 @@ def main() -> int:
         broken = _strike(world, options.kills, options.seed)
     if not (broken or options.keep):
         shutil.rmtree(folder, ignore_errors=True)
+    if not options.no_outages:
+        print()
+        broken += outages.run(list(outages.SCENARIOS), keep=options.keep)
     return 1 if broken else 0
 
 

@@ -12,6 +12,7 @@ The product has no hooks for this: the points are wrapped around its functions, 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import functools
 import json
 import os
@@ -26,7 +27,7 @@ from typing import Any
 from requests import Response
 from sqlalchemy import Engine, event
 
-import flows.catalog_imaging  # noqa: F401  (imported here, so that no child has to)
+import flows.catalog_imaging
 import flows.rescue  # noqa: F401
 import packshot.apiyi.client
 import packshot.download
@@ -37,6 +38,7 @@ from packshot.apiyi.line import Watch
 from packshot.db.ledger import Ledger
 from packshot.db.runs import Runs
 from packshot.storage import ObjectStore
+from tests.chaos import twists
 
 CRASHED = 70
 """Exit code of a child that ended with an exception nobody foresaw."""
@@ -54,6 +56,8 @@ class Order:
     at: int = 1
     after: float = 0.0
     env: dict[str, str] = field(default_factory=dict)
+    twist: str = ""
+    """What is wrong with its machine, see :mod:`tests.chaos.twists`."""
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -190,6 +194,8 @@ def _run(order: Order) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(order.env)
+    faulthandler.register(signal.SIGUSR1)  # one that hangs can be asked where: its threads' stacks go to the log
+    twists.apply(order.twist)
     if order.point:
         POINTS[order.point](Fuse(order.at, order.after))
     sys.argv = ["packshot", *order.argv]

@@ -173,15 +173,25 @@ class World:
         return path
 
     def run(
-        self, catalog: Path, *options: str, point: str = "", at: int = 1, after: float = 0.0, **env: object
+        self,
+        catalog: Path,
+        *options: str,
+        point: str = "",
+        at: int = 1,
+        after: float = 0.0,
+        twist: str = "",
+        **env: object,
     ) -> Child:
-        """Start ``packshot run CATALOG``; ``point``, ``at`` and ``after`` as in :class:`tests.chaos.child.Order`,
-        ``env``: PACKSHOT_ variables for this child, lower case, without the prefix."""
-        return self.start("run", str(catalog), *options, point=point, at=at, after=after, **env)
+        """Start ``packshot run CATALOG``; ``point``, ``at``, ``after`` and ``twist`` as in
+        :class:`tests.chaos.child.Order`, ``env``: PACKSHOT_ variables for this child, lower case, without the prefix.
+        """
+        return self.start("run", str(catalog), *options, point=point, at=at, after=after, twist=twist, **env)
 
-    def start(self, *argv: str, point: str = "", at: int = 1, after: float = 0.0, **env: object) -> Child:
+    def start(
+        self, *argv: str, point: str = "", at: int = 1, after: float = 0.0, twist: str = "", **env: object
+    ) -> Child:
         """Start any packshot command in a child that begins at once."""
-        return self._zygote.start(Order(list(argv), point, at, after, self._variables(env)))
+        return self._zygote.start(Order(list(argv), point, at, after, self._variables(env), twist))
 
     def start_fresh(
         self, *argv: str, variables: Mapping[str, str] | None = None, **env: object
