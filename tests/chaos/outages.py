@@ -76,14 +76,15 @@ def store_away(world: World, images: int = 150, seconds: float = 60.0) -> str:
 
 # --- the database ---------------------------------------------------------------------------------------------
 def database_restarts(world: World, images: int = 60, seconds: float = 10.0) -> str:
-    """PostgreSQL is stopped fast, then at once as in a crash, then is away while calls come home."""
+    """PostgreSQL is stopped fast, then at once as in a crash, then is away while calls come home, and once more when
+    all images are there and the run is about to be closed."""
     assert world.postgres, "this needs a world on PostgreSQL"
     catalog = world.catalog("database-restarts", images)
-    waits = ((False, 0.0), (True, 0.0), (False, seconds))
+    goals = (images // 6, images // 3, images // 2, images)
+    waits = ((False, 0.0), (True, 0.0), (False, seconds), (False, 3.0))
     with _latency(world, 0.5, 1.0):
-        child = world.run(catalog, concurrency=4)
-        for number, (immediately, wait) in enumerate(waits, 1):
-            goal = number * images // 6
+        child = world.run(catalog, concurrency=4, twist="slow_finish:2")
+        for goal, (immediately, wait) in zip(goals, waits, strict=True):
             _until(lambda goal=goal: _archived(world, catalog) >= goal, child)  # type: ignore[misc]
             world.postgres.stop(immediately)
             time.sleep(wait)
@@ -91,7 +92,7 @@ def database_restarts(world: World, images: int = 60, seconds: float = 10.0) -> 
         _ended(child, 0)
     [run] = _runs(world, catalog)
     assert (run.archived, run.calls) == (images, images)
-    return f"{images} images; stopped fast, stopped immediately, and away {seconds:.0f} s; one run, all archived"
+    return f"{images} images; stopped fast, immediately, away {seconds:.0f} s, and at the end; one run, all archived"
 
 
 # --- the disk -------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any
 
 import packshot.worker
 from packshot.db.ledger import Ledger
+from packshot.db.runs import Runs
 
 NOT_FOUND = "the name service does not answer"
 
@@ -78,6 +79,17 @@ def _names_fail(seconds: float) -> None:
     socket.getaddrinfo = getaddrinfo
 
 
+def _slow_finish(seconds: float) -> None:
+    """Time to take the database away when all images are made and the run is not closed yet."""
+    finish = Runs.finish
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(seconds)
+        return finish(*args, **kwargs)
+
+    Runs.finish = slow  # type: ignore[method-assign]
+
+
 def _after(owner: type, name: str, act: Callable[[], None]) -> None:
     function = getattr(owner, name)
 
@@ -95,4 +107,5 @@ TWISTS: dict[str, Callable[[float], None]] = {
     "clock_jumps": _clock_jumps,
     "other_machine": _other_machine,
     "names_fail": _names_fail,
+    "slow_finish": _slow_finish,
 }
