@@ -17,6 +17,7 @@ from prefect import flow, runtime
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -25,16 +26,18 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import opaque
 
 from packshot.db.types import JobState, RunState
+from packshot.errors import Code
 from packshot.options import RunOptions
 from packshot.report import Report
-from packshot.rescue import bring_home
-from packshot.run import crash_run
-from packshot.settings import load_settings
+from packshot.rescue import bring_home, note_of_lost
+from packshot.run import StartedRun, break_off, give_up_run
+from packshot.settings import Settings, load_settings
+from packshot.stopping import SWITCH
 from packshot.studio import ARCHIVES_AT_ONCE, Outcome, Studio
 from packshot.studios import open_studio
 from packshot.window import Window
 from tasks.make_image import make_image
-from tasks.plan_run import plan_catalog, plan_run
+from tasks.plan_run import close_flow_runs, plan_catalog, plan_run
 from tasks.progress import Progress
 from tasks.report_run import report_run
 
@@ -61,11 +64,19 @@ def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noq
         return Completed(message=f"{plan.to_make} images to make for ${plan.cost_micro / 1e6:.2f}")
     settings = load_settings()
     concurrency = options.concurrency or settings.concurrency
-    started = plan_run(options)
+    with SWITCH.on_signals():
+        started = plan_run(options)
+        with SWITCH.on_signals(partial(_give_up, settings, started.run_id, runtime.flow_run.id)):
+            return _carry_out(settings, started, concurrency)
+
+
+def _carry_out(settings: Settings, started: StartedRun, concurrency: int) -> State[Report]:
+    lost: list[str] = []
     try:
         progress = cast(UUID, create_progress_artifact(0.0, description=f"0 of {started.size} images"))
         with open_studio(settings, started.run_id, concurrency) as studio:
-            bring_home(studio, partial(submit_image, studio), outcome_of)  # what is paid for goes first
+            found = bring_home(studio, partial(submit_image, studio), outcome_of)  # what is paid for goes first
+            lost = note_of_lost(*found)
             for first, count in shards(started.size, concurrency):
                 if studio.stopped:
                     break
@@ -77,10 +88,15 @@ def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noq
                 with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
                     shard(started.run_id, first, count, started.size, concurrency, progress)
             stop = studio.stop_reason
+    except TerminationSignal:
+        if SWITCH.reason is None:
+            break_off(settings, started.run_id, Code.STOP_REQUESTED, "cancelled in Prefect, or its worker was stopped")
+            raise
+        stop = SWITCH.reason  # it came while a shard began, so nothing is in the air
     except BaseException as error:
-        crash_run(settings, started.run_id, f"{type(error).__name__} in the flow")
+        break_off(settings, started.run_id, Code.INTERRUPTED, f"{type(error).__name__} in the flow")
         raise
-    report = report_run(started.run_id, stop, started.plan.notes)
+    report = report_run(started.run_id, stop, started.notes + lost)
     update_progress_artifact(progress, 100 * report.run.archived / max(report.run.planned, 1), report.headline)
     return _final_state(report)
 
@@ -111,6 +127,12 @@ def make_shard(run_id: int, first: int, count: int, size: int, concurrency: int,
                     progress.show(100 * done.get("archived", 0) / size, f"of {size} images: {text}")
         finally:
             progress.close()
+
+
+def _give_up(settings: Settings, run_id: int, flow_run_id: str) -> None:
+    """This process ends at once."""
+    give_up_run(settings, run_id)
+    close_flow_runs([flow_run_id], "stopped at once, with calls in the air")
 
 
 def submit_image(studio: Studio, job_id: int, label: str) -> PrefectFuture[Any]:

@@ -51,6 +51,7 @@ class Code(StrEnum):
         "database_newer", Billed.NO, False, True, "install the packshot that upgraded the database, or a later one",
     )  # fmt: skip
     HOLD_INVALID = "hold_invalid", Billed.NO, False, True, "`packshot holds` lists what waits for you, with its keys"
+    RUN_OVER = "run_over", Billed.NO, False, True, "nothing, or `packshot runs`: it lists them all"
     SANDBOX_FAILED = "sandbox_failed", Billed.NO, False, True, "follow the message, then start the sandbox again"
 
     # --- the provider refused before doing anything: not billed -----------------------------------------------

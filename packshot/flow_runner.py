@@ -33,8 +33,7 @@ def run_flow(settings: Settings, options: RunOptions) -> Report:
     root = project_folder()
     preflight(settings, options)
     engine = ready_engine(settings)
-    SWITCH.arm(settings.drain)
-    with prefect_server(settings.home) as api, live_progress(engine):
+    with SWITCH.armed(settings.drain), prefect_server(settings.home) as api, live_progress(engine):
         try:
             state = load_flow(root)(options)
         except Exception as error:

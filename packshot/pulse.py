@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from packshot.db.ledger import Ledger
 from packshot.db.running import beat, stop_requested
 
-LOOK_EVERY = 1.0  # seconds between two looks whether a run was asked to stop
+LOOK_EVERY = 1.0  # most seconds between two looks whether a run was asked to stop
 BEATS_A_LEASE = 4
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,9 @@ class Pulse:
                 self._changed.notify_all()
 
     def _live(self, ledger: Ledger) -> None:
-        looks_a_beat = max(1, int(ledger.lease.total_seconds() / BEATS_A_LEASE / LOOK_EVERY))
+        beat_every = ledger.lease.total_seconds() / BEATS_A_LEASE
+        pause = min(LOOK_EVERY, beat_every)
+        looks_a_beat = int(beat_every / pause)
         looks = 0
         while True:
             with self._changed:
@@ -64,7 +66,7 @@ class Pulse:
             except SQLAlchemyError as error:  # those who must write wait for the database themselves
                 logger.debug("no pulse: %s", type(error).__name__)
             with self._changed:
-                self._changed.wait(LOOK_EVERY)
+                self._changed.wait(pause)
 
 
 @lru_cache(maxsize=8)

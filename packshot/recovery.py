@@ -98,7 +98,7 @@ def _settle(
     if outcome.code is Code.INTERRUPTED:
         result.unknown += 1
         result.unknown_micro += attempt.price_micro
-    remove(settings.spool, attempt.spool_name)
+    # Its files are left to the sweep: where this process gives up a call of its own, the answer may yet come whole.
 
 
 def _sweep(settings: Settings, ledger: Ledger, client: ApiyiClient, result: Recovered) -> None:

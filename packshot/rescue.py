@@ -66,8 +66,19 @@ def bring_home(
     return Counter(ended.values()), price_of_lost(studio.ledger, lost)
 
 
+def note_of_lost(states: Counter[str], lost_micro: int) -> list[str]:
+    """What to say of images whose temporary URL ended before they were home; nothing if there are none."""
+    lost = f"{states[Code.LOST]} images that were paid for are lost, ${lost_micro / 1e6:.2f}: their URLs ended too soon"
+    return [lost] * bool(states[Code.LOST])
+
+
 def rescue(studio: Studio, submit: Callable[[int, str], F], outcome_of: Callable[[F], object]) -> Rescued:
-    """Settle what dead processes left, then bring home what was paid for. Safe at any moment, also beside a run."""
+    """Settle what dead processes left, then bring home what was paid for. Safe at any moment, also beside a run.
+
+    Raises:
+        ArchiveError: the bucket cannot be used; nothing was changed.
+    """
+    studio.store.check_bucket()
     recovered = recover(studio.settings, studio.ledger)
     dead_flow_runs = close_dead(studio.ledger)
     with studio.client, studio.pulse.watch(studio.ledger):

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from sqlalchemy import Engine
 
+from packshot.catalog.model import Reject
 from packshot.db.clock import database_clock
 from packshot.db.engine import check_revision, is_empty, open_engine, upgrade
 from packshot.db.ledger import Ledger, register_store
 from packshot.db.queries import job_states
 from packshot.db.running import close_dead
-from packshot.db.runs import Runs
+from packshot.db.runs import Enrolled, PlannedProduct, Runs
 from packshot.db.types import RunState
 from packshot.errors import Code, PackshotError
 from packshot.options import RunOptions
-from packshot.plan import Plan, Planner
+from packshot.plan import Plan, Planner, foresee
 from packshot.recovery import Recovered, recover
 from packshot.report import Report, make_report
 from packshot.settings import Settings
+from packshot.stopping import SWITCH
 from packshot.storage import ObjectStore
 
 LAST_PATIENCE = 5.0  # seconds for a database that is away, when the process is to end at once
@@ -35,6 +38,11 @@ class StartedRun:
     recovered: Recovered
     dead_flow_runs: list[str]
     """Flow runs whose process died, which Prefect may believe alive."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know before the images begin: what dead processes left, and what planning found."""
+        return [*filter(None, [self.recovered.headline]), *self.plan.notes]
 
 
 def ready_engine(settings: Settings) -> Engine:
@@ -70,7 +78,8 @@ def preflight(settings: Settings, options: RunOptions) -> Planner:
 def plan_only(settings: Settings, options: RunOptions) -> Plan:
     """What a run would make and cost. Reads only; needs neither key nor bucket."""
     engine = ready_engine(settings)
-    return Planner(settings, options).plan(lambda keys: job_states(engine, keys))
+    plan = Planner(settings, options).plan(lambda keys: job_states(engine, keys))
+    return foresee(plan, engine, settings, options.max_cost_usd)
 
 
 def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) -> StartedRun:
@@ -88,18 +97,24 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
         flow_run_id=flow_run_id,
         max_cost_micro=None if limit is None else int(limit * 1_000_000),
     )
+
+    def enroll(planned: Sequence[PlannedProduct], rejects: Sequence[Reject]) -> Enrolled:
+        if SWITCH.reason:
+            raise PackshotError(*SWITCH.reason)
+        return runs.enroll(run_id, planned, rejects)
+
     try:
         store = ObjectStore(settings)
         with ledger.write() as session:
             register_store(session, store.bucket, settings.s3_endpoint_url, store.public_base_url)
-        plan = planner.plan(
-            lambda keys: job_states(ledger.engine, keys),
-            lambda planned, rejects: runs.enroll(run_id, planned, rejects),
-        )
+        plan = planner.plan(lambda keys: job_states(ledger.engine, keys), enroll)
         runs.set_counts(run_id, plan.counts)
-    except BaseException as error:
+        foresee(plan, ledger.engine, settings, options.max_cost_usd)
+    except Exception as error:
         code = error.code if isinstance(error, PackshotError) else Code.UNEXPECTED
-        runs.finish(run_id, RunState.CRASHED, code, f"planning failed: {error}")
+        stopped = code is Code.STOP_REQUESTED
+        message = "stopped while it was planned" if stopped else f"planning failed: {error}"
+        runs.finish(run_id, RunState.STOPPED if stopped else RunState.CRASHED, code, message)
         raise
     return StartedRun(run_id, runs.size(run_id), plan, recovered, dead_flow_runs)
 
@@ -124,6 +139,7 @@ def give_up_run(settings: Settings, run_id: int) -> None:
     Runs(ledger).finish(run_id, RunState.STOPPED, Code.STOP_REQUESTED, "stopped at once, with calls in the air")
 
 
-def crash_run(settings: Settings, run_id: int, reason: str) -> None:
-    """Note that the run ended without knowing how its jobs stand; the next run sorts them out."""
-    Runs(open_ledger(settings)).finish(run_id, RunState.CRASHED, Code.INTERRUPTED, reason)
+def break_off(settings: Settings, run_id: int, code: Code, reason: str) -> None:
+    """Note that the run ended while threads of it may still be at work; the next run sorts out what they leave."""
+    state = RunState.STOPPED if code is Code.STOP_REQUESTED else RunState.CRASHED
+    Runs(open_ledger(settings)).finish(run_id, state, code, reason)

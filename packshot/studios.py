@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from packshot.errors import Code
-from packshot.run import give_up_run
 from packshot.settings import Settings
 from packshot.stopping import SWITCH
 from packshot.studio import Studio
@@ -23,7 +22,7 @@ def open_studio(settings: Settings, run_id: int, concurrency: int) -> Iterator[S
     """
     key = (settings.db_url, run_id)
     known = _OPEN.get(key)
-    with SWITCH.on_signals(lambda: give_up_run(settings, run_id)):
+    with SWITCH.on_signals():  # a flow has its own handler for SIGTERM, which would end the calls in the air
         if known:
             with _stopped_by_exceptions(known):
                 yield known

@@ -28,11 +28,15 @@ def beat(ledger: Ledger) -> None:
 
 
 def request_stop(ledger: Ledger, run_id: int | None = None) -> list[int]:
-    """Ask a run, or every one that goes on, to stop; returns the ids of those that were asked."""
+    """Ask a run, or every one that goes on, to stop; returns the ids of those that were asked.
+
+    A run whose process died is not asked: nobody would answer, and the next run closes it.
+    """
     going = select(Run).where(Run.state == RunState.RUNNING)
 
     def ask(session: Session) -> list[int]:
-        runs = session.exec(going if run_id is None else going.where(Run.id == run_id)).all()
+        found = session.exec(going if run_id is None else going.where(Run.id == run_id)).all()
+        runs = [run for run in found if not _is_dead(run, ledger)]
         for run in runs:
             run.stop_requested_at = run.stop_requested_at or ledger.now()
             session.add(run)

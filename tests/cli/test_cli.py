@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -16,12 +15,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
-from sqlmodel import Session, col, select
 from typer.testing import CliRunner
 
 from packshot.cli import app, main
 from packshot.db.queries import assets
-from packshot.db.tables import Attempt
 from packshot.settings import PREFIX
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.fixtures_shop import ROOT, Shop, write_catalog
@@ -290,27 +287,6 @@ def test_the_sandbox_serves_another_process_until_it_is_told_to_end(bare: Path, 
 
 
 # --- what happens on the way ----------------------------------------------------------------------------------
-def test_ctrl_c_brings_home_what_is_in_the_air_and_buys_no_more(shop: Shop, tmp_path: Path) -> None:
-    shop.emulator.latency = 1.0
-    shop.set(CONCURRENCY=2)
-    catalog = write_catalog(tmp_path / "c.csv", 10)
-    process = start("run", catalog)
-    eventually(lambda: shop.emulator.calls >= 3, 30)
-    process.send_signal(signal.SIGINT)
-    calls = shop.emulator.calls
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "interrupted: what was made is safe" in err
-    assert "Traceback" not in err
-    assert shop.emulator.calls <= calls + 1  # one may have been on its way to the line
-    with Session(shop.engine) as session:
-        assert session.exec(select(Attempt).where(col(Attempt.settled_at).is_(None))).all() == []
-    assert len(assets(shop.engine)) == shop.emulator.calls
-    shop.emulator.latency = 0
-    assert said(packshot("run", catalog, "--json"))["archived"] == 10
-    assert shop.emulator.calls == 10  # each bought once
-
-
 def test_two_runs_at_once_buy_each_image_once(shop: Shop, tmp_path: Path) -> None:
     shop.emulator.latency = 0.4
     shop.set(CONCURRENCY=2)

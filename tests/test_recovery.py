@@ -1,0 +1,89 @@
+"""What a run that is given up leaves behind: nothing taken, nothing in the air, every call with its price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlmodel import Session, col, select
+
+from packshot.db.tables import Attempt, ImageJob, Run
+from packshot.db.types import JobState
+from packshot.errors import Code
+from packshot.options import RunOptions
+from packshot.recovery import Recovered
+from packshot.run import break_off, give_up_run, start_run
+from packshot.sandbox.seaweed import Seaweed
+from packshot.studio import Studio
+from tests.fixtures_prefect import eventually
+from tests.fixtures_shop import Shop, opened_shop, write_catalog
+
+PRICE = 90_000
+
+
+@pytest.fixture
+def shop(seaweed: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    with opened_shop(tmp_path / "shop", seaweed, monkeypatch) as shop:
+        yield shop
+
+
+def begin(shop: Shop, images: int) -> tuple[Studio, list[int]]:
+    catalog = write_catalog(shop.folder / "c.csv", images)
+    started = start_run(shop.settings, RunOptions(catalog=str(catalog)), None)
+    studio = Studio(shop.settings, started.run_id, images)
+    return studio, [item.job_id for item in studio.runs.work(started.run_id, 0, images)]
+
+
+def test_giving_up_settles_the_call_and_its_late_answer_counts_all_the_same(shop: Shop) -> None:
+    shop.emulator.latency = 0.8
+    studio, [job] = begin(shop, 1)
+    assert studio.run_id
+    with ThreadPoolExecutor(1) as pool, studio.client:
+        made = pool.submit(studio.make, job)
+        eventually(lambda: shop.emulator.health()["in_flight"])
+        give_up_run(shop.settings, studio.run_id)
+        with Session(shop.engine) as session:
+            [call] = session.exec(select(Attempt)).all()
+            run = session.exec(select(Run)).one()
+            assert (call.code, call.billed, call.cost_micro) == ("interrupted", "unknown", PRICE)
+            assert session.exec(select(ImageJob.claimed_by)).all() == [None]
+        assert (run.state, run.code, run.held) == ("stopped", "stop_requested", 1)
+        # This process would have ended by now. It has not, so what it paid for is not thrown away.
+        assert made.result().state is JobState.ARCHIVED
+    with Session(shop.engine) as session:
+        [call] = session.exec(select(Attempt)).all()
+    assert (call.code, call.billed, shop.emulator.calls) == (None, "yes", 1)
+
+
+def test_giving_up_one_run_leaves_the_other_one_alone(shop: Shop) -> None:
+    one, [job] = begin(shop, 1)
+    assert one.ledger.claim(job)
+    other = start_run(shop.settings, RunOptions(catalog=str(write_catalog(shop.folder / "d.csv", 1))), None)
+    give_up_run(shop.settings, other.run_id)
+    with Session(shop.engine) as session:
+        assert session.get_one(ImageJob, job).state == "claimed"
+        assert session.exec(select(Run.state).order_by(col(Run.id))).all() == ["running", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("code", "state"), [(Code.STOP_REQUESTED, "stopped"), (Code.INTERRUPTED, "crashed")], ids=["stop", "crash"]
+)
+def test_a_run_that_is_broken_off_leaves_its_claims_to_those_who_hold_them(shop: Shop, code: Code, state: str) -> None:
+    studio, [job] = begin(shop, 1)
+    assert studio.run_id
+    assert studio.ledger.claim(job)
+    break_off(shop.settings, studio.run_id, code, "for this reason")
+    with Session(shop.engine) as session:
+        run = session.exec(select(Run)).one()
+        assert (run.state, run.code, run.message, run.held) == (state, code, "for this reason", 1)
+        assert session.get_one(ImageJob, job).state == "claimed"
+
+
+def test_the_headline_says_what_was_found() -> None:
+    assert Recovered().headline == ""
+    assert Recovered(freed=2, adopted=1, unknown=3, unknown_micro=270_000).headline == (
+        "after a crash: 2 claims freed, 1 paid answers found in the spool, 3 calls of unknown outcome, "
+        "$0.27 booked for them"
+    )
