@@ -6,23 +6,30 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from packshot import __version__
+from packshot import __version__, cli_costs, cli_holds
 from packshot.db import queries
 from packshot.db.engine import open_engine, upgrade
+from packshot.db.running import request_stop
 from packshot.errors import Code, ConfigError, PackshotError
+from packshot.forecast import Forecast
 from packshot.options import RunOptions, checked_options
-from packshot.run import plan_only, ready_engine
+from packshot.run import open_ledger, plan_only, ready_engine
 from packshot.settings import load_settings
 from packshot.terminal import err, out, print_json, print_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 db = typer.Typer(no_args_is_help=True, help="The asset database.")
 app.add_typer(db, name="db")
+app.add_typer(cli_costs.app, name="costs")
+app.add_typer(cli_holds.app, name="holds")
+
+DEAREST = 10  # shots and categories that the terminal shows; --json has all
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 # The parameters of plan and run are named like the fields of RunOptions, see _options.
@@ -65,9 +72,8 @@ def plan(
     if as_json:
         print_json(found.facts())
         return
-    out.print(found.headline, highlight=False)
-    for shot_name, number in found.by_shot.items():
-        out.print(f"  {shot_name}: {number}", highlight=False)
+    out.print(found.headline, highlight=False, markup=False)
+    _print_forecast(found.forecast)
     for note in found.notes:
         err.print(f"note: {note}", markup=False)
     for reject in found.first_rejects:
@@ -117,6 +123,32 @@ def run(
         if report.rejects:
             err.print(f"{len(report.rejects)} records were refused: `packshot rejects` lists them")
     raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def stop(
+    run: Annotated[int | None, typer.Argument(help="The run's number; every run that goes on if not given.")] = None,
+) -> None:
+    """Ask a run to stop: no new calls, those in the air come home. Returns at once."""
+    asked = request_stop(open_ledger(load_settings()), run)
+    if not asked:
+        which = "no run goes on" if run is None else f"run {run} does not go on"
+        raise ConfigError(Code.RUN_OVER, f"{which}, so there is nothing to stop")
+    for run_id in asked:
+        out.print(f"run {run_id} will end when its calls in the air are home", highlight=False)
+
+
+@app.command()
+def rescue(as_json: Json = False) -> None:
+    """Bring home what was paid for: after crashes, outages, interrupted runs. Buys nothing."""
+    from packshot.rescue import rescue_here
+
+    done = rescue_here(load_settings())
+    if as_json:
+        print_json(asdict(done))
+    else:
+        out.print(done.headline, highlight=False)
+    raise typer.Exit(1 if done.lost or done.held or done.waiting else 0)
 
 
 @app.command()
@@ -229,6 +261,23 @@ def version() -> None:
     out.print(__version__, highlight=False)
 
 
+def _print_forecast(forecast: Forecast) -> None:
+    """What is to be made, by shot and category, and what the expectation is founded on."""
+    if not forecast.images:
+        return
+    cost = f"${forecast.expected_micro / 1e6:.2f}"
+    out.print(f"expected: {forecast.expected_calls} calls, {cost}", highlight=False, markup=False)
+    for reason in forecast.reasons:
+        out.print(f"  {reason}", highlight=False, markup=False)
+    for title, shares in (("by shot", forecast.by_shot), ("by category", forecast.by_category)):
+        dearest = list(shares.items())[:DEAREST]
+        more = f" (the {DEAREST} dearest of {len(shares)})" if len(shares) > DEAREST else ""
+        out.print(f"{title}{more}:", highlight=False, markup=False)
+        for name, share in dearest:
+            text = f"  {name}: {share.images}, ${share.expected_micro / 1e6:.2f}"
+            out.print(text, highlight=False, markup=False)
+
+
 def _options(given: dict[str, Any]) -> RunOptions:
     """The run's options from a command's parameters; what was not given keeps its default."""
     values = {name: given[name] for name in RunOptions.model_fields if given.get(name) is not None}
@@ -245,7 +294,7 @@ def main() -> None:
         app()
     except PackshotError as error:
         err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(3 if error.code in (Code.BALANCE_EMPTY, Code.BUDGET_REACHED) else 2)
+        sys.exit(3 if error.code in (Code.BALANCE_EMPTY, Code.BUDGET_REACHED, Code.STOP_REQUESTED) else 2)
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

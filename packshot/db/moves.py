@@ -32,9 +32,9 @@ ALLOWED: dict[S, frozenset[S]] = {
     S.HELD: frozenset({S.PLANNED, S.GENERATED, S.ARCHIVED, S.FAILED}),
 }
 """The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again. From
-``generated`` to ``planned`` leads only an image that is lost. To ``generated`` from ``planned`` and ``failed`` leads only
-an answer that came after its call was given up. Out of ``held`` leads a person's decision, or the return of what was
-missing.
+``generated`` to ``planned`` leads only an image that is lost. To ``generated`` from ``planned`` and ``failed`` leads
+only an answer that came after its call was given up. Out of ``held`` leads a person's decision, or the return of what
+was missing.
 """
 
 MOVED = ("state", "code", "message", "retry_at", "updated_at", "claimed_by", "lease_until")
