@@ -7,7 +7,9 @@ air is lost: it is settled as unknown, its price stays booked, and a policy deci
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from packshot.apiyi import Answer, ApiyiClient
 from packshot.apiyi.spool import remove
@@ -98,7 +100,7 @@ def _settle(
     if outcome.code is Code.INTERRUPTED:
         result.unknown += 1
         result.unknown_micro += attempt.price_micro
-    # Its files are left to the sweep: where this process gives up a call of its own, the answer may yet come whole.
+    # Its files are left to the sweep: a process that gives up a call of its own may still be writing them.
 
 
 def _sweep(settings: Settings, ledger: Ledger, client: ApiyiClient, result: Recovered) -> None:
@@ -107,7 +109,7 @@ def _sweep(settings: Settings, ledger: Ledger, client: ApiyiClient, result: Reco
     if not spool.is_dir():
         return
     return_to_received(ledger, lambda name: (spool / f"{name}.img").exists())
-    names = sorted({path.stem for path in spool.glob("call-*.*")})
+    names = sorted({path.stem for path in spool.glob("call-*.*") if not _in_use(path, settings.total_timeout)})
     for name, (attempt, claim, generation) in calls_of_files(ledger, names).items():
         if generation is None and attempt.code == Code.INTERRUPTED:
             outcome = client.adopt(spool, name)
@@ -125,3 +127,13 @@ def _sweep(settings: Settings, ledger: Ledger, client: ApiyiClient, result: Reco
     for folder in spool.glob(f"{DOWNLOADS}*"):
         if life_of(folder.name.removeprefix(DOWNLOADS).rpartition("-")[0]) == "dead":
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_use(path: Path, longest_call: float) -> bool:
+    """May a living process still write to this file of the spool? Its name says which one; where nobody knows whether
+    that lives, a file is left alone until no call can last so long."""
+    life = life_of(path.stem.removeprefix("call-").replace("-", ":"))
+    try:
+        return life == "alive" or (life == "unknown" and time.time() - path.stat().st_mtime < longest_call)
+    except OSError:  # it was removed at this moment
+        return True

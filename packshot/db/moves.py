@@ -64,8 +64,9 @@ class Claim:
 
     @property
     def spool_name(self) -> str:
-        """What the files of this claim's call are named: unlike any other's, also of another database."""
-        return "call-" + (self.job.claimed_by or "").rpartition(":")[2]
+        """What the files of this claim's call are named: after the claim, so unlike any other's, also of another
+        database, and with the name of the process that writes them."""
+        return "call-" + (self.job.claimed_by or "").replace(":", "-")
 
 
 @dataclass(frozen=True, slots=True)
