@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,8 @@ def sqlite_full(world: World, images: int = 24, seconds: float = 5.0) -> str:
         with _latency(world, 0.5, 1.0):
             child = world.run(catalog, concurrency=4)
             _until(lambda: _archived(world, catalog) >= 2, child)
+            with closing(sqlite3.connect(world.home / "packshot.db", timeout=10)) as database:
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else there is room in the log that has grown
             _fill(ballast, keep=0)
             time.sleep(seconds)
             stuck = world.emulator.calls - calls
