@@ -12,6 +12,7 @@ from packshot.catalog.model import Reject
 from packshot.db.clock import database_clock
 from packshot.db.engine import check_revision, is_empty, open_engine, upgrade
 from packshot.db.ledger import Ledger, register_store
+from packshot.db.patience import patiently
 from packshot.db.queries import job_states
 from packshot.db.running import close_dead
 from packshot.db.runs import Enrolled, PlannedProduct, Runs
@@ -59,8 +60,15 @@ def ready_engine(settings: Settings) -> Engine:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    engine = ready_engine(settings)
-    return Ledger(engine, lease=settings.lease, patience=settings.database_patience, now=database_clock(engine))
+    """The ledger of a database that is in place, see :func:`ready_engine`."""
+    ready_engine(settings)
+    return _ledger(settings, settings.database_patience)
+
+
+def _ledger(settings: Settings, patience: float) -> Ledger:
+    """The ledger, unchecked: for a run that has begun, the database may be away at this moment."""
+    engine = open_engine(settings.db_url)
+    return Ledger(engine, lease=settings.lease, patience=patience, now=database_clock(engine))
 
 
 def preflight(settings: Settings, options: RunOptions) -> Planner:
@@ -123,18 +131,17 @@ def finish_run(
     settings: Settings, run_id: int, stop: tuple[Code, str] | None = None, notes: list[str] | None = None
 ) -> Report:
     """Write down what became of every job. ``stop``: why the run ended early."""
-    ledger = open_ledger(settings)
+    ledger = _ledger(settings, settings.database_patience)
     # Every thread of the run has ended: what is still claimed here broke while it was in our hands.
     recover(settings, ledger, given_up=run_id)
     runs = Runs(ledger)
     run = runs.finish(run_id, RunState.STOPPED, *stop) if stop else runs.finish(run_id, RunState.COMPLETED)
-    return make_report(open_engine(settings.db_url), run, notes or [])
+    return patiently(lambda _: make_report(ledger.engine, run, notes or []), ledger.patience)
 
 
 def give_up_run(settings: Settings, run_id: int) -> None:
     """End a run at once: what is in the air is settled as unknown, in this process's last moments."""
-    engine = open_engine(settings.db_url)
-    ledger = Ledger(engine, lease=settings.lease, patience=LAST_PATIENCE, now=database_clock(engine))
+    ledger = _ledger(settings, LAST_PATIENCE)
     recover(settings, ledger, given_up=run_id)
     Runs(ledger).finish(run_id, RunState.STOPPED, Code.STOP_REQUESTED, "stopped at once, with calls in the air")
 
@@ -142,4 +149,4 @@ def give_up_run(settings: Settings, run_id: int) -> None:
 def break_off(settings: Settings, run_id: int, code: Code, reason: str) -> None:
     """Note that the run ended while threads of it may still be at work; the next run sorts out what they leave."""
     state = RunState.STOPPED if code is Code.STOP_REQUESTED else RunState.CRASHED
-    Runs(open_ledger(settings)).finish(run_id, state, code, reason)
+    Runs(_ledger(settings, settings.database_patience)).finish(run_id, state, code, reason)

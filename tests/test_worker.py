@@ -34,7 +34,8 @@ def test_a_process_that_waits_for_its_parent_is_dead() -> None:
     code = "from packshot.worker import this_worker; print(this_worker())"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        worker = process.stdout.read().strip()  # it has ended, and nobody has asked how
+        worker = process.stdout.read().strip()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has asked how
         assert life_of(worker) == "dead"
 
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 
+import stamina
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -56,6 +57,10 @@ def _unusable(why: str) -> ConfigError:
     )
 
 
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def _sqlite(path: str, url: str) -> Engine:
     if path in ("", ":memory:"):
         raise _unusable("a database in memory is gone when the process ends")
@@ -78,7 +83,7 @@ def _sqlite(path: str, url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, see below
-        connection.execute("PRAGMA journal_mode=WAL")
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")  # a ledger of money survives a power cut
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -90,6 +95,13 @@ def _sqlite(path: str, url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+@stamina.retry(on=_is_locked, attempts=None, timeout=BUSY_TIMEOUT, wait_initial=0.02, wait_max=0.5)
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. While another process does the same, SQLite says "locked" at once, whatever the
+    busy time-out."""
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 @lru_cache(maxsize=8)
