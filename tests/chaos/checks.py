@@ -206,9 +206,9 @@ def _find_duplicates(figures: Figures, jobs: dict[int, ImageJob], attempts: list
     it that was not billed, or as the one counted retry of a call that brought no image. Nothing follows an image."""
     assert len(emulator.history) < LIMIT, "the image API has forgotten its first calls"
     posts = Counter(
-        str((request.body or {}).get("prompt"))
+        str(request.body["prompt"])
         for request in emulator.history
-        if request.method == "POST" and request.path.startswith("/v1/images/")
+        if request.method == "POST" and request.path.startswith("/v1/images/") and _came_whole(request.body)
     )
     figures.calls = posts.total()
     figures.unknown = sum(map(_is_unknown, attempts))
@@ -230,6 +230,11 @@ def _find_duplicates(figures: Figures, jobs: dict[int, ImageJob], attempts: list
         if too_many:
             figures.duplicates += too_many
             figures.reasons.append(f"job {number} was bought {[(a.number, a.code, a.billed) for a in made]}")
+
+
+def _came_whole(body: object) -> bool:
+    """A caller that dies while it sends leaves half a request: the API refuses it, and nothing is billed."""
+    return isinstance(body, dict) and "prompt" in body
 
 
 def _is_unknown(attempt: Attempt) -> bool:

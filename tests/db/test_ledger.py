@@ -266,6 +266,28 @@ def test_nothing_leads_out_of_archived(book: Book) -> None:
     assert book.ledger.state(book.job) is S.ARCHIVED
 
 
+@pytest.mark.parametrize("source", list(S))
+@pytest.mark.parametrize("target", list(S))
+def test_the_whole_table_of_states(book: Book, source: S, target: S) -> None:
+    """Every move there could be: those of the table are made, the others raise and change nothing."""
+    claim = claimed(book)
+    with book.ledger.write() as session:
+        session.execute(update(ImageJob).where(col(ImageJob.id) == book.job).values(state=source))
+    before = dump(book.engine)
+
+    def move() -> None:
+        with book.ledger.write() as session:
+            book.ledger._move(session, claim, source, target)
+
+    if target in ALLOWED[source]:
+        move()
+        assert book.ledger.state(book.job) is target
+    else:
+        with pytest.raises(IllegalMove, match=f"{source} -> {target}"):
+            move()
+        assert dump(book.engine) == before
+
+
 # --- bringing it home -----------------------------------------------------------------------------------------
 def test_an_image_of_wrong_size_is_kept_but_held(book: Book) -> None:
     book.ledger.archived(generated(book), stored(), hold_for=Code.WRONG_SIZE, message="ordered 2048x2048")
