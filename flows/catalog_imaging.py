@@ -122,9 +122,8 @@ def make_shard(run_id: int, first: int, count: int, size: int, concurrency: int,
                     window.put(job_id, outcome.retry_in, last=outcome.state is JobState.GENERATED)
                 if time.monotonic() - shown > PROGRESS_EVERY:
                     shown = time.monotonic()
-                    done = studio.runs.progress(run_id)
-                    text = ", ".join(f"{number} {state}" for state, number in sorted(done.items()))
-                    progress.show(100 * done.get("archived", 0) / size, f"of {size} images: {text}")
+                    archived, text = studio.standing()
+                    progress.show(100 * archived / size, f"of {size} images: {text}")
         finally:
             progress.close()
 

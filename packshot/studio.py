@@ -88,6 +88,15 @@ class Studio:
         """True once something made the rest of the run hopeless, or somebody asked it to end."""
         return self.stop_reason is not None
 
+    def standing(self) -> tuple[int, str]:
+        """(archived in this run, how its images stand, in words). Says so when calls wait because the provider asked
+        for a pause, or kept failing."""
+        assert self.run_id is not None
+        done = self.runs.progress(self.run_id)
+        text = ", ".join(f"{number} {state}" for state, number in sorted(done.items()))
+        wait = self._throttle.held_for
+        return done.get(JobState.ARCHIVED, 0), text + (f"; calls wait {wait:.0f} s for the provider" if wait else "")
+
     def make(self, job_id: int) -> Outcome:
         """Bring one job as far as it goes. Safe to call at any moment, again and from anywhere."""
         claim = self.ledger.claim(job_id, received_only=self.stopped or self.run_id is None)
