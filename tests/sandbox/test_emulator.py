@@ -507,7 +507,7 @@ def test_sixty_at_once_add_up() -> None:
 
 
 def test_two_hundred_can_wait_at_once() -> None:
-    with Emulator(max_in_flight=200, latency=1.0) as em:
+    with Emulator(max_in_flight=200, latency=3.0) as em:
         em.queue("no_image", times=200)
         with ThreadPoolExecutor(200) as pool:
             codes = list(pool.map(lambda _: order(em).status_code, range(200)))
