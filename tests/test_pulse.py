@@ -23,7 +23,7 @@ from tests.fixtures_postgres import MakeUrl
 from tests.fixtures_prefect import eventually
 from tests.line import Line
 
-LEASE = 1.0
+LEASE = 3.0  # four renewals fit into it, and so does a moment in which the machine does something else
 
 
 @pytest.fixture
