@@ -42,7 +42,10 @@ from tasks.progress import Progress
 from tasks.report_run import report_run
 
 PROGRESS_EVERY = 5.0  # seconds
+SHARD = 900  # images of one flow run: retries included, the Prefect UI can still draw it
 DRAIN = 60.0  # seconds for the last states and log lines to reach the server
+# An upper bound alone: threads are made when they are needed, and a window decides how many that is.
+THREADS = cast(Any, ThreadPoolTaskRunner(max_workers=1000))
 
 
 def _run_name() -> str:
@@ -55,7 +58,7 @@ def _run_name() -> str:
     name="catalog-imaging",
     flow_run_name=_run_name,
     persist_result=False,
-    task_runner=cast(Any, ThreadPoolTaskRunner(max_workers=ARCHIVES_AT_ONCE)),
+    task_runner=THREADS,
 )
 def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noqa: B008  (Prefect reads the default)
     """Make the product pictures of a catalog."""
@@ -77,16 +80,10 @@ def _carry_out(settings: Settings, started: StartedRun, concurrency: int) -> Sta
         with open_studio(settings, started.run_id, concurrency) as studio:
             found = bring_home(studio, partial(submit_image, studio), outcome_of)  # what is paid for goes first
             lost = note_of_lost(*found)
-            for first, count in shards(started.size, concurrency):
-                if studio.stopped:
-                    break
-                shard = make_shard.with_options(
-                    flow_run_name=f"run {started.run_id}, images {first + 1}-{first + count}",
-                    task_runner=cast(Any, ThreadPoolTaskRunner(max_workers=sum(pool_size(concurrency)))),
-                )
-                # The parent's heartbeat speaks for its shards: ending one of its own would cost each a second.
-                with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-                    shard(started.run_id, first, count, started.size, concurrency, progress)
+            if started.size <= SHARD:
+                make_images(studio, 0, started.size, started.size, progress)
+            else:
+                _make_in_shards(studio, started, progress)
             stop = studio.stop_reason
     except TerminationSignal:
         if SWITCH.reason is None:
@@ -101,31 +98,48 @@ def _carry_out(settings: Settings, started: StartedRun, concurrency: int) -> Sta
     return _final_state(report)
 
 
-@flow(name="image-shard", persist_result=False)
-def make_shard(run_id: int, first: int, count: int, size: int, concurrency: int, artifact: UUID) -> None:
+def _make_in_shards(studio: Studio, started: StartedRun, progress: UUID) -> None:
+    # The parent's heartbeat speaks for its shards: ending one of its own would cost each a second.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        for first, count in shards(started.size):
+            if studio.stopped:
+                return
+            name = f"run {started.run_id}, images {first + 1}-{first + count}"
+            shard = make_shard.with_options(flow_run_name=name)
+            shard(started.run_id, first, count, started.size, studio.concurrency, progress)
+
+
+@flow(name="image-shard", persist_result=False, task_runner=THREADS)
+def make_shard(run_id: int, first: int, count: int, size: int, concurrency: int, progress: UUID) -> None:
     """Make the run's jobs at the positions ``first`` to ``first + count - 1``."""
+    with open_studio(load_settings(), run_id, concurrency) as studio:
+        make_images(studio, first, count, size, progress)
+
+
+def make_images(studio: Studio, first: int, count: int, size: int, artifact: UUID) -> None:
+    """A task run for each of these images, so many at once that every call slot is in use."""
+    assert studio.run_id is not None
     progress = Progress(artifact)
     shown = time.monotonic()
-    with open_studio(load_settings(), run_id, concurrency) as studio:
-        items = {item.job_id: item for item in studio.runs.work(run_id, first, count)}
-        window = Window(
-            lambda job_id: submit_image(studio, job_id, items[job_id].label),
-            *pool_size(concurrency),
-            stopped=lambda: studio.stopped,
-        )
-        for item in items.values():
-            window.put(item.job_id, item.wait, last=item.paid)
-        try:
-            for job_id, future in window.run():
-                outcome = outcome_of(future)
-                if isinstance(outcome, Outcome) and outcome.retry_in is not None:
-                    window.put(job_id, outcome.retry_in, last=outcome.state is JobState.GENERATED)
-                if time.monotonic() - shown > PROGRESS_EVERY:
-                    shown = time.monotonic()
-                    archived, text = studio.standing()
-                    progress.show(100 * archived / size, f"of {size} images: {text}")
-        finally:
-            progress.close()
+    items = {item.job_id: item for item in studio.runs.work(studio.run_id, first, count)}
+    window = Window(
+        lambda job_id: submit_image(studio, job_id, items[job_id].label),
+        *pool_size(studio.concurrency),
+        stopped=lambda: studio.stopped,
+    )
+    for item in items.values():
+        window.put(item.job_id, item.wait, last=item.paid)
+    try:
+        for job_id, future in window.run():
+            outcome = outcome_of(future)
+            if isinstance(outcome, Outcome) and outcome.retry_in is not None:
+                window.put(job_id, outcome.retry_in, last=outcome.state is JobState.GENERATED)
+            if time.monotonic() - shown > PROGRESS_EVERY:
+                shown = time.monotonic()
+                archived, text = studio.standing()
+                progress.show(100 * archived / size, f"of {size} images: {text}")
+    finally:
+        progress.close()
 
 
 def _give_up(settings: Settings, run_id: int, flow_run_id: str) -> None:
@@ -149,11 +163,10 @@ def pool_size(concurrency: int) -> tuple[int, int]:
     return concurrency + ARCHIVES_AT_ONCE, concurrency
 
 
-def shards(size: int, concurrency: int) -> Iterator[tuple[int, int]]:
-    """(first, count) of each subflow: long enough that its tail does not idle, small enough for Prefect's UI."""
-    length = min(max(20 * concurrency, 100), 1000)
-    for first in range(0, size, length):
-        yield first, min(length, size - first)
+def shards(size: int) -> Iterator[tuple[int, int]]:
+    """(first, count) of each subflow."""
+    for first in range(0, size, SHARD):
+        yield first, min(SHARD, size - first)
 
 
 def run_here(options: RunOptions) -> State[Report]:

@@ -53,6 +53,7 @@ class Studio:
     def __init__(self, settings: Settings, run_id: int | None = None, concurrency: int = 1) -> None:
         self.settings = settings
         self.run_id = run_id
+        self.concurrency = concurrency
         self.ledger: Ledger = open_ledger(settings)
         self.runs = Runs(self.ledger)
         self.store = ObjectStore(settings)

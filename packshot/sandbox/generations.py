@@ -147,10 +147,13 @@ class Studio:
             call.group = ENTERPRISE_GROUP
             price = round(price * fault.number("factor"))
         call.price_micro = price
-        # Drawing is part of the work: an answer that takes 5 s comes after 5 s. What travels inside the answer is drawn
-        # at the end, because the answers of hundreds of waiting calls do not fit into memory.
+        # Drawing is part of the work: an answer that takes 5 s comes after 5 s. Half-way, because a model elsewhere
+        # would take no processor time here while its caller sends the next calls. What travels inside the answer is
+        # drawn at the end, because the answers of hundreds of waiting calls do not fit into memory.
+        seconds = self._seconds(call, fault)
+        self._work_until(call, seconds / 2)
         body = self._body(call, order, fault) if order.wants == "url" and fault.name not in _NOT_DRAWN else b""
-        self._work(call, fault)
+        self._work_until(call, seconds)
         if fault.name in _AT_ONCE | _LATE_REFUSALS:
             return self._refuse(call, fault.name, retry_after=int(fault.parameters.get("retry_after", 0)))
         if fault.name in _BODILESS:
@@ -162,12 +165,15 @@ class Studio:
         self._book(call, "image" if fault.name == "none" else fault.name, 200)
         return Reply(200, body, chunked=True, fault=fault)
 
-    def _work(self, call: _Call, fault: Fault) -> None:
-        """The time a generation takes; it runs to its end whether the client stays or not."""
-        seconds = fault.latency
-        if seconds is None:
-            chance = random.Random(f"{self._seed}/{call.request_id}")  # noqa: S311 - not a secret
-            seconds = 0.0 if fault.name in _AT_ONCE else chance.uniform(*self.latency)
+    def _seconds(self, call: _Call, fault: Fault) -> float:
+        """How long this generation takes."""
+        if fault.latency is not None:
+            return fault.latency
+        chance = random.Random(f"{self._seed}/{call.request_id}")  # noqa: S311 - not a secret
+        return 0.0 if fault.name in _AT_ONCE else chance.uniform(*self.latency)
+
+    def _work_until(self, call: _Call, seconds: float) -> None:
+        """Return so long after the call came; a generation runs to its end whether the client stays or not."""
         if self._stop.wait(max(0.0, call.started + seconds - time.monotonic())):
             self.ledger.give_back(call.reserved_micro)
             raise Stopped

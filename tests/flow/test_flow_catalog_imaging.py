@@ -116,23 +116,33 @@ def test_nothing_is_left_in_the_spool(made: Made) -> None:
 def test_prefect_shows_the_run(made: Made, prefect: PrefectApi) -> None:
     run_id = made.report.run.flow_run_id
     assert run_id
-    parent, shard = prefect.family(run_id)
+    [parent] = prefect.family(run_id)
     assert (parent["state_type"], parent["state_name"]) == ("COMPLETED", "Completed")
     assert parent["name"].startswith("products 20")
     assert (
         parent["state"]["message"] == made.report.headline == "18 of 18 images are permanent (18 new); 18 calls, $1.62"
     )
-    assert (shard["name"], shard["state_name"]) == ("run 1, images 1-18", "Completed")
 
     def finished() -> list[dict[str, Any]]:
         tasks = prefect.task_runs(run_id)
-        return tasks if len(tasks) == 21 and all(t["state_type"] == "COMPLETED" for t in tasks) else []
+        return tasks if len(tasks) == 20 and all(t["state_type"] == "COMPLETED" for t in tasks) else []
 
     tasks = {task["name"]: task for task in eventually(finished)}
     images = {f"{product} {shot}" for product in PRODUCTS for shot in ("front", "scene")}
-    assert tasks.keys() == {"plan", "report", "image-shard-0"} | images
+    assert tasks.keys() == {"plan", "report"} | images
     url = assets(made.shop.engine, product="ceramic-vase", shot="scene")[0]["url"]
     assert tasks["ceramic-vase scene"]["state"]["message"] == url
+
+
+def test_a_large_run_is_cut_into_shards(shop: Shop, prefect: PrefectApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.catalog_imaging.SHARD", 2)
+    report = shop.run(write_catalog(shop.folder / "spring.csv", 5))
+    assert report.run.archived == 5
+    assert report.run.flow_run_id
+    parent, *shards = prefect.family(report.run.flow_run_id)
+    assert parent["state_name"] == "Completed"
+    names = [f"run {report.run.id}, images {images}" for images in ("1-2", "3-4", "5-5")]
+    assert [(shard["name"], shard["state_name"]) for shard in shards] == [(name, "Completed") for name in names]
 
 
 def test_prefect_shows_report_and_progress(made: Made, prefect: PrefectApi) -> None:
