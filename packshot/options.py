@@ -91,6 +91,20 @@ class RunOptions(BaseModel):
         title="Calls at once",
         description="0: as set by PACKSHOT_CONCURRENCY. APIYI allows 30 for each model and token.",
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=50,
+        title="Worker processes",
+        description="More than 1: the images are shared out as runs of image-shard/on-a-worker, with so many calls each.",
+    )
+    fail_above: float = Field(
+        100,
+        ge=0,
+        le=100,
+        title="Failed above (percent)",
+        description="The run ends as Failed when more than so much of its images could not be made. 100: never.",
+    )
     plan_only: bool = Field(
         False, title="Plan only", description="Show what would be made and what it would cost; make nothing."
     )
