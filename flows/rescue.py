@@ -14,11 +14,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.catalog_imaging import outcome_of, submit_image
+from flows.image_shard import outcome_of, submit_image
 from packshot.rescue import Rescued
 from packshot.rescue import rescue as rescue_images
 from packshot.settings import load_settings
 from packshot.studio import ARCHIVES_AT_ONCE, Studio
+from tasks.events import tell_ending_urls
 from tasks.plan_run import close_flow_runs
 
 
@@ -30,7 +31,10 @@ from tasks.plan_run import close_flow_runs
 def rescue() -> State[Rescued]:
     """Bring home what was paid for; buy nothing."""
     studio = Studio(load_settings())
-    done = rescue_images(studio, partial(submit_image, studio), outcome_of)
+    try:
+        done = rescue_images(studio, partial(submit_image, studio), outcome_of)
+    finally:  # also when the store is away: that is when URLs come near their end
+        tell_ending_urls(studio.ledger)
     close_flow_runs([*done.dead_flow_runs])
     if done.lost or done.waiting:
         return Failed(name="Lost" if done.lost else "Waiting", message=done.headline, data=done)

@@ -84,6 +84,20 @@ class Settings(BaseSettings):
         default_factory=dict, description="JSON: model -> dollars a call; adds to ours"
     )
     concurrency: int = Field(5, ge=1, le=200, description="Calls in flight at once in one process; APIYI allows 30")
+    provider_limit: str = Field(
+        "packshot-provider",
+        pattern=r"^[\w-]+$",
+        description="Prefect's global concurrency limit that all runs with this key share",
+    )
+    provider_slots: int | None = Field(
+        None, ge=1, description="Its size when it is first made; empty means CONCURRENCY. Later: prefect gcl update"
+    )
+    shard_size: int = Field(
+        900,
+        ge=1,
+        le=1000,
+        description="Images of one flow run; larger runs are cut. The Prefect UI shows up to 1,000 well",
+    )
     connect_timeout: float = Field(10, gt=0, description="Reaching the API")
     first_byte_timeout: float = Field(300, gt=0, description="Waiting for the answer at 1K and 2K")
     first_byte_timeout_4k: float = Field(600, gt=0, description="Waiting for the answer at 4K")

@@ -67,6 +67,8 @@ class Shop:
             DOWNLOAD_HOSTS="127.0.0.1",
             DOWNLOAD_CIDRS="127.0.0.0/8",
             CONCURRENCY=8,
+            PROVIDER_LIMIT=f"provider-{uuid.uuid4().hex[:8]}",  # the Prefect server is shared, the provider is not
+            PROVIDER_SLOTS=200,
             BACKOFF="0.05",
             RETRY='{"bad_gateway": {"waits": [0.05]}}',
             PAUSE="0.05",

@@ -11,7 +11,7 @@ from packshot.db.ledger import Ledger
 from packshot.db.runs import Runs
 from packshot.db.tables import ImageJob, Run
 from packshot.db.types import JobState, RunState
-from packshot.errors import Code
+from packshot.errors import Code, code_of
 from packshot.worker import life_of
 
 _TAKEN = (JobState.CLAIMED, JobState.CALLING, JobState.GENERATED)
@@ -45,9 +45,23 @@ def request_stop(ledger: Ledger, run_id: int | None = None) -> list[int]:
     return ledger.lasting(ask)
 
 
+def note_stop(ledger: Ledger, run_id: int, reason: tuple[Code, str]) -> None:
+    """Write down why one process of a run stopped, for the one that closes the run. The first reason stays."""
+    first = (col(Run.id) == run_id) & col(Run.stop_code).is_(None)
+    values = {"stop_code": reason[0].value, "stop_message": reason[1]}
+    ledger.lasting(lambda session: session.execute(update(Run).where(first).values(values)))
+
+
+def noted_stop(ledger: Ledger, run_id: int) -> tuple[Code, str] | None:
+    """Why a process of the run stopped; None if none did."""
+    run = ledger.read(lambda session: session.get_one(Run, run_id))
+    return (code_of(run.stop_code), run.stop_message) if run.stop_code else None
+
+
 def stop_requested(ledger: Ledger, run_ids: Collection[int]) -> set[int]:
-    """Those of the runs that were asked to stop."""
-    asked = select(Run.id).where(col(Run.id).in_(run_ids), col(Run.stop_requested_at).is_not(None))
+    """Those of the runs that were asked to stop, or are closed already: nobody would account for another call."""
+    over = col(Run.stop_requested_at).is_not(None) | (col(Run.state) != RunState.RUNNING)
+    asked = select(Run.id).where(col(Run.id).in_(run_ids), over)
     with Session(ledger.engine) as session:
         return {run_id for run_id in session.exec(asked) if run_id is not None}
 

@@ -41,6 +41,8 @@ class Run(SQLModel, table=True):
     worker: str = Field(default="", description="The process that drives it")
     seen_at: datetime | None = _time()
     stop_requested_at: datetime | None = _time()
+    stop_code: str | None = Field(default=None, description="Why one of its processes stopped, when it has several")
+    stop_message: str = Field(default="", sa_type=Text)
     started_at: datetime = _time(nullable=False)
     ended_at: datetime | None = _time()
     records: int = 0

@@ -144,6 +144,8 @@ class World:
             "DOWNLOAD_HOSTS": "127.0.0.1",
             "DOWNLOAD_CIDRS": "127.0.0.0/8",
             "CONCURRENCY": "8",
+            "PROVIDER_LIMIT": f"provider-{uuid.uuid4().hex[:8]}",
+            "PROVIDER_SLOTS": "200",  # a killed process keeps its slots for a minute
             "BACKOFF": "0.05",
             "RETRY": '{"bad_gateway": {"waits": [0.05]}}',
             "STALL_GRACE": "0.2",

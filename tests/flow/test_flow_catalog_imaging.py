@@ -134,8 +134,8 @@ def test_prefect_shows_the_run(made: Made, prefect: PrefectApi) -> None:
     assert tasks["ceramic-vase scene"]["state"]["message"] == url
 
 
-def test_a_large_run_is_cut_into_shards(shop: Shop, prefect: PrefectApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.catalog_imaging.SHARD", 2)
+def test_a_large_run_is_cut_into_shards(shop: Shop, prefect: PrefectApi) -> None:
+    shop.set(SHARD_SIZE=2)
     report = shop.run(write_catalog(shop.folder / "spring.csv", 5))
     assert report.run.archived == 5
     assert report.run.flow_run_id

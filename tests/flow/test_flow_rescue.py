@@ -92,7 +92,7 @@ def test_after_a_kill(world: World, prefect: PrefectApi, death: str) -> None:
     closed = last_run(world)
     assert (closed.id, closed.state, closed.spent_micro) == (run.id, "crashed", PRICE)
     states = [one["state_type"] for one in prefect.family(run.flow_run_id or "")]
-    assert states == ["CRASHED", "CRASHED"]
+    assert states == ["CRASHED"]
 
 
 def test_what_is_lost_is_a_failure_that_names_its_price(world: World, prefect: PrefectApi) -> None:

@@ -100,9 +100,8 @@ def test_a_cancelled_run_saves_what_comes_home_in_time(shop: Shop, prefect: Pref
     assert cancelled.spent_micro == 12 * PRICE
     lost = [(call.code, call.billed, call.cost_micro) for call in calls if call.code]
     assert lost == [("interrupted", "unknown", PRICE)] * 6
-    flow_run, shard = prefect.family(created["id"])
+    [flow_run] = prefect.family(created["id"])
     assert flow_run["state_name"] == "Cancelled"
-    assert shard["state_type"] == "CRASHED"
 
     eventually(lambda: shop.emulator.health()["in_flight"] == 0, 30)
     reconcile(shop.settings, apply=True)

@@ -67,6 +67,8 @@ def upgrade() -> None:
         sa.Column("worker", sa.String(), nullable=False),
         sa.Column("seen_at", UtcDateTime(), nullable=True),
         sa.Column("stop_requested_at", UtcDateTime(), nullable=True),
+        sa.Column("stop_code", sa.String(), nullable=True),
+        sa.Column("stop_message", sa.Text(), nullable=False),
         sa.Column("started_at", UtcDateTime(), nullable=False),
         sa.Column("ended_at", UtcDateTime(), nullable=True),
         sa.Column("records", sa.Integer(), nullable=False),
