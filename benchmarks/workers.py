@@ -78,7 +78,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         home = Path(name)
         (home / "shots.yaml").write_text(SHOTS)
-        sandbox = stack.enter_context(Sandbox(home / "sandbox", spread, "images", 2 * chosen.at_once + 10))
+        sandbox = stack.enter_context(Sandbox(home / "sandbox", spread, "images", 2 * chosen.at_once + 10, 1000.0))
         postgres = stack.enter_context(PostgresServer(binaries))
         url = stack.enter_context(prefect_server(home, own=True))
         os.environ |= sandbox.settings() | {

@@ -35,12 +35,14 @@ class Sandbox:
         latency: tuple[float, float] = (2.0, 5.0),
         wire_format: str = "gemini",
         max_in_flight: int = 30,
+        balance_usd: float = 100.0,
     ) -> None:
         self.home = home
         self.store = Seaweed(home / "s3")
         self._latency = latency
         self._format = wire_format
         self._max_in_flight = max_in_flight
+        self._balance = balance_usd
         self._emulator: subprocess.Popen[bytes] | None = None
         self._port = 0
 
@@ -101,7 +103,7 @@ class Sandbox:
         command = [
             sys.executable, "-m", "packshot.sandbox.emulator", "--port", str(self._port), "--key", KEY,
             "--system-token", SYSTEM_TOKEN, "--latency", str(low), str(high), "--url-mode", "oss",
-            "--max-in-flight", str(self._max_in_flight), "--data", str(folder / "images"),
+            "--max-in-flight", str(self._max_in_flight), "--balance", str(self._balance), "--data", str(folder / "images"),
         ]  # fmt: skip
         log = folder / "emulator.log"
         with log.open("wb") as output:
