@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import requests
 
-from packshot.db.noteworthy import NAMED, ending_urls
 from packshot.db.queries import assets, unfinished
 from packshot.errors import Code
 from packshot.report import Report
 from packshot.sandbox.seaweed import Seaweed
 from packshot.studio import Outcome, Studio
 from tests.fixtures_prefect import PrefectApi, eventually
-from tests.fixtures_shop import OpenShop, Shop, opened_shop, write_catalog
-
-PRICE = 90_000
+from tests.fixtures_shop import Shop, opened_shop, write_catalog
 
 
 def events_of(prefect: PrefectApi, flow_run_id: str | None) -> list[dict[str, Any]]:
@@ -195,27 +192,6 @@ def check_near_end(event: dict[str, Any], report: Report) -> None:
     assert timedelta(minutes=59) < ends[0] - report.run.started_at < timedelta(minutes=61)
     assert {one["product"] for one in payload["named"]} == {"p-001", "p-002", "p-003"}
     assert "http" not in json.dumps(payload)
-
-
-def test_only_ends_that_are_near_and_nobodys_work_are_told(open_shop: OpenShop) -> None:
-    shop = open_shop(url_lifetime=13 * 3600)
-    shop.set(MAX_ARCHIVE_TRIES=1)
-    number = NAMED + 5
-    shop.emulator.queue("url_500", times=number)
-    shop.run(write_catalog(shop.folder / "c.csv", number))
-    now = datetime.now(UTC)
-    assert ending_urls(shop.engine, now) is None
-    found = ending_urls(shop.engine, now + timedelta(hours=2))
-    assert found is not None
-    assert (found.number, found.paid_micro, len(found.named)) == (number, number * PRICE, NAMED)
-    assert 10.9 * 3600 < found.seconds_left < 11.1 * 3600
-    assert ending_urls(shop.engine, now + timedelta(hours=14)) is None  # over: that is for the rescue
-    studio = Studio(shop.settings)
-    for job_id in range(1, number):
-        assert studio.ledger.claim(job_id, received_only=True)
-    left = ending_urls(shop.engine, now + timedelta(hours=2))
-    assert left is not None
-    assert left.number == 1
 
 
 def test_an_event_that_cannot_be_sent_is_not_the_images_problem(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
