@@ -103,7 +103,8 @@ class Sandbox:
         command = [
             sys.executable, "-m", "packshot.sandbox.emulator", "--port", str(self._port), "--key", KEY,
             "--system-token", SYSTEM_TOKEN, "--latency", str(low), str(high), "--url-mode", "oss",
-            "--max-in-flight", str(self._max_in_flight), "--balance", str(self._balance), "--data", str(folder / "images"),
+            "--max-in-flight", str(self._max_in_flight), "--balance", str(self._balance),
+            "--data", str(folder / "images"),
         ]  # fmt: skip
         log = folder / "emulator.log"
         with log.open("wb") as output:
