@@ -46,6 +46,9 @@ Statuses = Annotated[
 By = Annotated[list[str] | None, typer.Option("--variants-by", help="An option that changes the picture; repeatable.")]
 Shots = Annotated[list[str] | None, typer.Option("--shot", help="Only this shot; repeatable.")]
 Products = Annotated[list[str] | None, typer.Option("--product", help="Only this product key or SKU; repeatable.")]
+Categories = Annotated[
+    list[str] | None, typer.Option("--category", help="Only this category and those below it; repeatable.")
+]
 Limit = Annotated[int, typer.Option(help="At most so many new images; 0: no limit.")]
 MaxCost = Annotated[float, typer.Option("--max-cost", help="Most to spend, in dollars; 0: PACKSHOT_MAX_COST_USD.")]
 Concurrency = Annotated[int, typer.Option(help="Calls at once; 0: PACKSHOT_CONCURRENCY.")]
@@ -64,6 +67,7 @@ def plan(
     variants_by: By = None,
     shots: Shots = None,
     products: Products = None,
+    categories: Categories = None,
     limit: Limit = 0,
     as_json: Json = False,
 ) -> None:
@@ -94,6 +98,7 @@ def run(
     variants_by: By = None,
     shots: Shots = None,
     products: Products = None,
+    categories: Categories = None,
     limit: Limit = 0,
     max_cost_usd: MaxCost = 0,
     concurrency: Concurrency = 0,

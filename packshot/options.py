@@ -3,26 +3,93 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from packshot.errors import Code, ConfigError
+from packshot.errors import Code, ConfigError, PackshotError
+from packshot.settings import load_settings
+from packshot.shots import load_shot_list
+
+# What is typed or pasted into a form often has a blank or a line break at its end.
+Line = Annotated[str, StringConstraints(strip_whitespace=True)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+ProductKey = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+Category = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+Column = Annotated[str, StringConstraints(max_length=150)]
+Status = Annotated[str, StringConstraints(max_length=60)]  # empty: records whose status is
+
+
+def _offer_shots(field: dict[str, Any]) -> None:
+    """Make the form a choice among the shots that the settings name at this moment, the moment of deploying.
+
+    Importing a flow must not depend on the shot list: if it cannot be read, names are typed, and the run checks them.
+    """
+    try:
+        field["items"]["enum"] = list(load_shot_list(load_settings().shots).names)
+    except PackshotError:
+        field["description"] += " The shot list could not be read when this form was made, so type their names."
+
+
+def _keep_order(schema: dict[str, Any]) -> None:
+    """The UI shows fields by ``position``; without one, a server on PostgreSQL forgets their order."""
+    for position, field in enumerate(schema["properties"].values()):
+        field["position"] = position
 
 
 class RunOptions(BaseModel):
-    """What this run is to do. No secrets here: Prefect stores and shows parameters in clear."""
+    """Most runs need the first seven fields only. Those below "Plan only" are for reading catalogs, and for speed."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Prefect stores and shows parameters in clear: no secret may ever be a field here.
+    # The fields stand in the order in which the form shows them.
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_keep_order)
 
-    catalog: str = Field(
+    catalog: Line = Field(
         "examples/catalog/products.csv",
         min_length=1,
         max_length=1000,
         title="Catalog file",
-        description="Path of the product catalog on the machine that runs the flow.",
+        description="Where the catalog is on the machine that makes the images: Shopify CSV, other CSV, or JSON lines.",
     )
-    name: str = Field(
+    shots: list[Name] = Field(
+        default_factory=list,
+        max_length=50,
+        title="Shots",
+        description="Which images of each product. None chosen: every shot of the list.",
+        json_schema_extra=_offer_shots,
+    )
+    products: list[ProductKey] = Field(
+        default_factory=list,
+        max_length=200,
+        title="Only these products",
+        description="One product key or SKU in each item. No items: all products of the catalog.",
+    )
+    categories: list[Category] = Field(
+        default_factory=list,
+        max_length=50,
+        title="Only these categories",
+        description="One category in each item, as in the catalog; Home stands for Home > Vases too. No items: all.",
+    )
+    limit: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        title="At most so many new images",
+        description="To try something out, make 3 and look at them. 0: no limit.",
+    )
+    max_cost_usd: float = Field(
+        0,
+        ge=0,
+        le=100_000,
+        title="Maximum cost (US dollars)",
+        description="The run stops before a call that would exceed it. 0: as set by PACKSHOT_MAX_COST_USD.",
+    )
+    plan_only: bool = Field(
+        False,
+        title="Plan only",
+        description="Show what would be made and what it would cost. Nothing is bought.",
+    )
+    name: Line = Field(
         "",
         max_length=60,
         pattern=r"^[A-Za-z0-9_-]*$",
@@ -32,57 +99,32 @@ class RunOptions(BaseModel):
     format: Literal["auto", "shopify", "csv", "jsonl"] = Field(
         "auto", title="Format", description="Auto recognises Shopify exports by their columns."
     )
-    mapping: dict[str, str] = Field(
+    mapping: dict[Column, Column] = Field(
         default_factory=dict,
+        max_length=40,
         title="Column mapping",
         description='Which column holds what, for example {"product_key": "Article no", "title": "Name"}.',
     )
     delimiter: str = Field(
         "", max_length=2, title="Delimiter", description="Between the cells of a CSV file. Empty: found in the file."
     )
-    encoding: str = Field(
+    encoding: Line = Field(
         "", max_length=40, title="Encoding", description="For example cp1252. Empty: found in the file."
     )
     image_separator: str = Field(
         ",", max_length=5, title="Photo separator", description="Between several photos in one cell."
     )
-    statuses: list[str] = Field(
+    statuses: list[Status] = Field(
         default_factory=list,
         max_length=20,
         title="Accepted statuses",
         description="Of the file's status column, for example active and draft. Empty: active ones.",
     )
-    variants_by: list[str] = Field(
+    variants_by: list[Name] = Field(
         default_factory=list,
         max_length=5,
         title="Separate pictures by option",
         description="Options that change the picture, for example Color. Empty: one set of pictures a product.",
-    )
-    shots: list[str] = Field(
-        default_factory=list,
-        max_length=50,
-        title="Shots",
-        description="Names from the shot list. Empty: all of them.",
-    )
-    products: list[str] = Field(
-        default_factory=list,
-        max_length=500,
-        title="Only these products",
-        description="Product keys or SKUs. Empty: the whole catalog.",
-    )
-    limit: int = Field(
-        0,
-        ge=0,
-        le=1_000_000,
-        title="At most so many new images",
-        description="Planning ends when this run has so many images to make. 0: no limit.",
-    )
-    max_cost_usd: float = Field(
-        0,
-        ge=0,
-        le=100_000,
-        title="Maximum cost (US dollars)",
-        description="No call goes out that would exceed it. 0: as set by PACKSHOT_MAX_COST_USD.",
     )
     concurrency: int = Field(
         0,
@@ -96,7 +138,7 @@ class RunOptions(BaseModel):
         ge=1,
         le=50,
         title="Worker processes",
-        description="More than 1: the images are shared out as runs of image-shard/on-a-worker, with so many calls each.",
+        description="More than 1: so many runs of image-shard/on-a-worker share the images, each with its own calls.",
     )
     fail_above: float = Field(
         100,
@@ -104,9 +146,6 @@ class RunOptions(BaseModel):
         le=100,
         title="Failed above (percent)",
         description="The run ends as Failed when more than so much of its images could not be made. 100: never.",
-    )
-    plan_only: bool = Field(
-        False, title="Plan only", description="Show what would be made and what it would cost; make nothing."
     )
 
     @property

@@ -21,6 +21,7 @@ from packshot.errors import Code, ConfigError, PackshotError
 from packshot.forecast import Forecast, limit_notes, observed_rates, spent_on
 from packshot.options import RunOptions
 from packshot.references import ReferenceStore
+from packshot.selection import Selection
 from packshot.settings import Settings
 from packshot.shots import ImageJob, Reference, Shot, ShotList, jobs_for, load_shot_list
 
@@ -51,6 +52,8 @@ class Plan:
     forecast: Forecast = field(default_factory=Forecast)
     """The images to make."""
     first_rejects: list[Reject] = field(default_factory=list)
+    left_out: int = 0
+    """Products of the catalog that were read, and that the run is not for."""
 
     @property
     def to_make(self) -> int:
@@ -79,7 +82,7 @@ class Plan:
 
     def facts(self) -> dict[str, Any]:
         """The plan as plain values; dollars instead of micro-dollars."""
-        names = ("catalog", "jobs", "already", "held", "to_archive", "to_make", "notes")
+        names = ("catalog", "jobs", "already", "held", "to_archive", "to_make", "left_out", "notes")
         return {name: getattr(self, name) for name in names} | {
             "counts": asdict(self.counts),
             "cost_usd": self.cost_micro / 1e6,
@@ -145,6 +148,7 @@ class Planner:
         sends_photos = settings.apiyi_format == "gemini"
         self.shots: ShotList = chosen if sends_photos else chosen.without_photos()
         self.notes: list[str] = []
+        self._refused = 0  # pictures that a product lacks something for
         if self.shots.hash != chosen.hash:
             self.notes.append("product photos are not sent: the images format cannot; see PACKSHOT_APIYI_FORMAT")
         large = [s.name for s in self.shots.shots if s.image_size != "1K" and self._model(s) == "nano-banana-pro"]
@@ -162,30 +166,29 @@ class Planner:
         """Go through the catalog in batches and constant memory; each batch goes to ``store``, where one is given.
 
         Raises:
-            ConfigError: ``products`` names something the catalog does not have.
+            ConfigError: a product or category that was asked for is not there, or no shot is for what was chosen.
         """
         plan = Plan(self.reader.name)
-        unseen = set(self._options.products)
+        selection = Selection(self._options.products, self._options.categories)
         products: list[Product] = []
         rejects: list[Reject] = []
         with ThreadPoolExecutor(PHOTO_READERS) as pool:
             for item in self.reader:
                 if isinstance(item, Reject):
                     rejects.append(item)
-                elif not self._options.products or {item.product_key, item.sku} & set(self._options.products):
-                    unseen -= {item.product_key, item.sku or ""}
+                elif selection.takes(item):
                     products.append(item)
                 if len(products) + len(rejects) >= BATCH:
                     self._batch(plan, products, rejects, pool, lookup, store)
                     if self._limit_reached(plan):
                         break
             self._batch(plan, products, rejects, pool, lookup, store)
-        if unseen and not self._limit_reached(plan):
-            raise ConfigError(
-                Code.CATALOG_INVALID, f"the catalog has no product with the key or SKU {', '.join(sorted(unseen))}"
-            )
+        if not self._limit_reached(plan):
+            selection.check()
+            self._check_shots(plan, selection)
         plan.counts = self.reader.counts
-        plan.notes += [*self.notes[:NOTES], *self.reader.notes]
+        plan.left_out = selection.left_out
+        plan.notes += [*self.notes[:NOTES], *self.reader.notes, *filter(None, [selection.note])]
         if len(self.notes) > NOTES:
             plan.notes.append(f"and {len(self.notes) - NOTES} more notes like these")
         if self._limit_reached(plan):
@@ -225,12 +228,24 @@ class Planner:
         products.clear()
         rejects.clear()
 
+    def _check_shots(self, plan: Plan, selection: Selection) -> None:
+        """A person who chose something and gets nothing is told why, rather than that all went well."""
+        options = self._options
+        asked = options.products or options.categories or options.shots
+        if asked and selection.chosen and not plan.jobs and not self._refused:
+            raise ConfigError(
+                Code.SHOTS_INVALID,
+                f"the shots {', '.join(self.shots.names)} are for none of the {selection.chosen} products chosen, "
+                "as their `when` says",
+            )
+
     def _jobs(self, product: Product, photos: Photos, rejects: list[Reject]) -> list[ImageJob]:
         jobs: list[ImageJob] = []
         for shot in self.shots.shots:
             try:
                 jobs += jobs_for(product, shot, *photos, self._settings.model, self.shots.hash)
             except PackshotError as error:
+                self._refused += 1
                 rejects.append(
                     Reject(product.source, product.record, product.line, product.name, error.code, error.message)
                 )

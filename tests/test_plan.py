@@ -210,6 +210,36 @@ def test_shots_are_chosen_by_name(shop: Shop) -> None:
         shop.plan(shots=["wron"])
 
 
+def test_products_are_chosen_by_category_and_the_others_are_counted(shop: Shop) -> None:
+    plan = shop.plan(categories=["kitchen"])
+    assert list(shop.keys()) == ["cup"]
+    assert (plan.counts.accepted, plan.left_out) == (2, 1)
+    assert "1 of 2 products read are not_selected: the run is not for them" in plan.notes
+    assert shop.plan().left_out == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        ({"categories": ["Toys"]}, Code.CATALOG_INVALID, r"category 'Toys' \(it has: Kitchen, Shoes\)"),
+        ({"products": ["cup"], "categories": ["Shoes"]}, Code.CATALOG_INVALID, "cup is in the category 'Shoes'"),
+        ({"products": ["cup"], "shots": ["worn"]}, Code.SHOTS_INVALID, "shots worn are for none of the 1 products"),
+    ],
+)
+def test_a_choice_that_nothing_fits_is_no_successful_run_of_no_images(
+    shop: Shop, options: dict[str, Any], code: Code, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says) as failure:
+        shop.plan(**options)
+    assert failure.value.code is code
+
+
+def test_a_chosen_product_that_is_refused_is_a_reject_and_no_wrong_choice(shop: Shop) -> None:
+    shop.write([ROWS[0] | {"colour": ""}])
+    assert shop.plan(products=["boot"], shots=["worn"]).jobs == 0
+    assert [reject.code for reject in shop.rejects] == [Code.UNRENDERABLE]
+
+
 @pytest.mark.parametrize("limit", [1, 3, BATCH, BATCH + 1])
 def test_planning_ends_at_the_limit_of_new_images(shop: Shop, limit: int) -> None:
     shop.write(many(3 * BATCH))

@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+import json
+from typing import Any, cast
 
 import pytest
 import requests
 
 from packshot.options import RunOptions
 from packshot.report import Report
+from tests.fixtures_browser import Browser
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.fixtures_shop import Shop, write_catalog
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-SEEN_WITHIN = 30_000  # milliseconds
-
-
-@dataclass
-class Browser:
-    page: Page
-    url: str
-
-    def open(self, path: str) -> None:
-        self.page.goto(self.url + path)
-
-    def sees(self, *texts: str) -> None:
-        """Waits until all of it is on the page."""
-        for text in texts:
-            self.page.get_by_text(text, exact=True).first.wait_for(timeout=SEEN_WITHIN)
-
-
-@pytest.fixture
-def browser(prefect: PrefectApi, tmp_path: Path) -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        reason = f"{CHROMIUM} is not there: the pages of the Prefect UI were not looked at"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"), executable_path=CHROMIUM, headless=False, args=ARGUMENTS
-        )
-        yield Browser(context.new_page(), prefect.ui_url)
-        context.close()
 
 
 @pytest.fixture
@@ -104,6 +63,12 @@ def test_the_form_explains_and_limits_every_field(deployment: str, prefect: Pref
         ({"name": "two words"}, "options.name"),
         ({"catalog": ""}, "options.catalog"),
         ({"concurency": 5}, "concurency"),
+        ({"shots": ["no-such-shot"]}, "'no-such-shot' is not one of"),
+        ({"products": [""]}, "options.products[0]"),
+        ({"products": ["p"] * 201}, "options.products"),
+        ({"categories": ["c"] * 51}, "options.categories"),
+        ({"workers": 0}, "options.workers"),
+        ({"fail_above": 101}, "options.fail_above"),
     ],
 )
 def test_a_wrong_value_is_refused_before_a_run_exists(
@@ -116,10 +81,32 @@ def test_a_wrong_value_is_refused_before_a_run_exists(
     assert said in answer.json()["detail"]
 
 
-def test_a_wrong_value_does_not_start_the_flow(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"concurrency": 201}, "options.concurrency"),
+        ({"shots": ["fornt"]}, "there is no shot 'fornt' - did you mean 'front'? (the list has: front)"),
+        ({"products": ["p-001", "p-009"]}, "the catalog has no product with the key or SKU p-009"),
+        ({"categories": ["Garden"]}, "the catalog has no product in the category 'Garden' (it has: Home)"),
+        ({"catalog": "no-such-catalog.csv"}, "no-such-catalog.csv"),
+    ],
+)
+def test_what_the_form_cannot_know_ends_the_flow_with_a_sentence(
+    shop: Shop, options: dict[str, Any], said: str
+) -> None:
+    """Nor does the form check anything where a person switches its checks off."""
     from flows.catalog_imaging import catalog_imaging
 
-    state = catalog_imaging({"concurrency": 201}, return_state=True)
+    catalog = write_catalog(shop.folder / "spring.csv", 3)
+    state = catalog_imaging({"catalog": str(catalog)} | options, return_state=True)
     assert state.is_failed()
-    assert "options.concurrency" in str(state.message)
+    assert said in str(state.message)
     assert shop.emulator.calls == 0
+
+
+def test_no_secret_is_a_parameter(shop: Shop, report: Report, deployment: str, prefect: PrefectApi) -> None:
+    assert report.run.flow_run_id
+    kept = [prefect.flow_run(report.run.flow_run_id)["parameters"], report.run.parameters]
+    assert all("spring.csv" in json.dumps(parameters) for parameters in kept)
+    shown = json.dumps([prefect.get(f"deployments/{deployment}"), *kept])
+    assert not [secret for secret in shop.secrets if secret in shown]
