@@ -26,15 +26,18 @@ MARGIN, GAP, LABEL_WIDTH, RADIUS = 44, 20, 230, 12
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on broken files
 
 
+Source = Path | bytes | Image.Image
+
+
 @dataclass(frozen=True, slots=True)
 class SheetItem:
-    """One picture. ``image`` is a file, or an image file's bytes.
+    """One picture. ``image`` is a file, an image file's bytes, or what :func:`shrink` made of one.
 
     When every item has a ``shot``, rows are products (told apart by ``product``, else by ``title``) and columns are
     shots; title and subtitle then label the row. Otherwise they are the picture's own caption in a plain grid.
     """
 
-    image: Path | bytes
+    image: Source
     title: str
     subtitle: str = ""
     product: str = ""
@@ -51,8 +54,11 @@ class _Row:
     cells: dict[_Column, SheetItem]
 
 
-def contact_sheet(items: Sequence[SheetItem], *, title: str = "", columns: int = 4, thumb: int = 320) -> Image.Image:
-    """Draw the page. ``thumb`` is the pictures' height in pixels; ``columns`` counts only in a plain grid.
+def contact_sheet(
+    items: Sequence[SheetItem], *, title: str = "", columns: int = 4, thumb: int = 320, more: int = 0
+) -> Image.Image:
+    """Draw the page. ``thumb`` is the pictures' height in pixels; ``columns`` counts only in a plain grid; ``more`` is
+    the number of pictures that are not among the items, for the foot.
 
     A picture that cannot be read gets a tile that says so. Raises ValueError when there are no items.
     """
@@ -60,16 +66,22 @@ def contact_sheet(items: Sequence[SheetItem], *, title: str = "", columns: int =
         raise ValueError("a contact sheet needs at least one picture")
     face = choose_face(f"{title}{''.join(item.title + item.subtitle + item.shot for item in items)}")
     if all(item.shot for item in items):
-        return _draw_table(_rows(items), title, thumb, face)
-    return _draw_grid(items, title, columns, thumb, face)
+        return _draw_table(_rows(items), title, thumb, more, face)
+    return _draw_grid(items, title, columns, thumb, more, face)
 
 
 def write_contact_sheet(
-    items: Sequence[SheetItem], path: Path, *, title: str = "", columns: int = 4, thumb: int = 320
+    items: Sequence[SheetItem], path: Path, *, title: str = "", columns: int = 4, thumb: int = 320, more: int = 0
 ) -> None:
     """Write the page as a JPEG file, about 10 to 30 kB a picture."""
-    page = contact_sheet(items, title=title, columns=columns, thumb=thumb)
+    page = contact_sheet(items, title=title, columns=columns, thumb=thumb, more=more)
     page.save(path, format="JPEG", quality=86, optimize=True, progressive=True)
+
+
+def shrink(image: Path | bytes, thumb: int) -> Image.Image | None:
+    """All that a page needs of a picture; so the picture itself can be let go before the page is drawn. None when it
+    cannot be read."""
+    return _thumbnail(image, (round(thumb * WIDEST), thumb))
 
 
 def _rows(items: Sequence[SheetItem]) -> list[_Row]:
@@ -82,13 +94,14 @@ def _rows(items: Sequence[SheetItem]) -> list[_Row]:
     return list(rows.values())
 
 
-def _draw_table(rows: list[_Row], title: str, thumb: int, face: Face) -> Image.Image:
+def _draw_table(rows: list[_Row], title: str, thumb: int, more: int, face: Face) -> Image.Image:
     heading, widths = 40, _column_widths(rows, thumb)
     width = 2 * MARGIN + LABEL_WIDTH + sum(widths.values()) + GAP * len(widths)
     pictures = sum(len(row.cells) for row in rows)
     top = _head_height(title) + heading
     shown = rows[: _rows_that_fit(width, top, thumb + GAP)]
-    pen = _Pen.new_page(width, top + len(shown) * (thumb + GAP), len(rows) - len(shown), face)
+    left_out = sum(len(row.cells) for row in rows[len(shown) :]) + more
+    pen = _Pen.new_page(width, top + len(shown) * (thumb + GAP), left_out, face)
     pen.head(title, f"{_count(len(rows), 'product')}, {_count(pictures, 'picture')}")
     lefts, left = {}, MARGIN + LABEL_WIDTH + GAP
     for column, column_width in widths.items():
@@ -101,17 +114,18 @@ def _draw_table(rows: list[_Row], title: str, thumb: int, face: Face) -> Image.I
         pen.label(y, row.title, row.subtitle, thumb)
         for column, x in lefts.items():
             pen.tile((x, y), (widths[column], thumb), row.cells.get(column))
-    pen.foot(len(rows) - len(shown), "product")
+    pen.foot(left_out)
     return pen.page
 
 
-def _draw_grid(items: Sequence[SheetItem], title: str, columns: int, thumb: int, face: Face) -> Image.Image:
+def _draw_grid(items: Sequence[SheetItem], title: str, columns: int, thumb: int, more: int, face: Face) -> Image.Image:
     columns, caption = min(columns, len(items)), 74
     width = max(2 * MARGIN + columns * thumb + (columns - 1) * GAP, 480)
     top = _head_height(title)
     shown = items[: columns * _rows_that_fit(width, top, thumb + caption)]
     height = top + -(-len(shown) // columns) * (thumb + caption)
-    pen = _Pen.new_page(width, height, len(items) - len(shown), face)
+    left_out = len(items) - len(shown) + more
+    pen = _Pen.new_page(width, height, left_out, face)
     pen.head(title, _count(len(items), "picture"))
     for index, item in enumerate(shown):
         x = MARGIN + index % columns * (thumb + GAP)
@@ -119,7 +133,7 @@ def _draw_grid(items: Sequence[SheetItem], title: str, columns: int, thumb: int,
         pen.tile((x, y), (thumb, thumb), item)
         pen.text((x, y + thumb + 8), item.title, 17, INK, thumb, bold=True)
         pen.text((x, y + thumb + 30), item.subtitle, 15, GREY, thumb)
-    pen.foot(len(items) - len(shown), "picture")
+    pen.foot(left_out)
     return pen.page
 
 
@@ -148,7 +162,9 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def _open(image: Path | bytes) -> Image.Image:
+def _open(image: Source) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image.copy()
     return Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
 
 
@@ -156,7 +172,7 @@ def _lies_on_its_side(image: Image.Image) -> bool:
     return image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # EXIF orientation
 
 
-def _shape(source: Path | bytes) -> float | None:
+def _shape(source: Source) -> float | None:
     """Width by height as the file's header has it; None when it cannot be read."""
     try:
         with _open(source) as image:
@@ -166,7 +182,7 @@ def _shape(source: Path | bytes) -> float | None:
         return None
 
 
-def _thumbnail(source: Path | bytes, box: tuple[int, int]) -> Image.Image | None:
+def _thumbnail(source: Source, box: tuple[int, int]) -> Image.Image | None:
     """The picture, upright, on white, no larger than ``box``; None when it cannot be read."""
     try:
         with _open(source) as image:
@@ -202,9 +218,9 @@ class _Pen:
             self.text((MARGIN, MARGIN - 6), title, 34, INK, room, bold=True)
         self.text((MARGIN, MARGIN + (44 if title else 0)), summary, 18, GREY, room)
 
-    def foot(self, left_out: int, what: str) -> None:
+    def foot(self, left_out: int) -> None:
         if left_out:
-            words = f"{_count(left_out, what)} more not shown: this page is full"
+            words = f"{_count(left_out, 'more picture')} not on this page"
             self.text((MARGIN, self.page.height - MARGIN - 14), words, 17, GREY, self.page.width - 2 * MARGIN)
 
     def text(self, at: tuple[int, int], text: str, size: int, colour: str, room: int, bold: bool = False) -> None:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from packshot.catalog import open_catalog
-from packshot.contact_sheet import SheetItem, write_contact_sheet
 from packshot.db.engine import open_engine
 from packshot.db.queries import assets
 from packshot.flow_runner import project_folder, run_flow
 from packshot.options import RunOptions
 from packshot.plan import catalog_options
 from packshot.report import Report
+from packshot.run_sheet import save_contact_sheet
 from packshot.sandbox.prefect_server import prefect_server
 from packshot.sandbox.sandbox import Sandbox, write_env_file
 from packshot.settings import ENV_FILE, PREFIX, Settings, load_settings
@@ -43,7 +41,7 @@ def run_demo(catalog: str, stay: bool, show: Console) -> Report:
         settings = _demo_settings(sandbox)
         report = run_flow(settings, RunOptions(catalog=catalog))
         made = assets(open_engine(settings.db_url))
-        save_contact_sheet(settings, SHEET, f"Packshot: {Path(catalog).name}", made)
+        save_contact_sheet(ObjectStore(settings), SHEET, f"Packshot: {Path(catalog).name}", made)
         show.print(report.headline)
         show.print(f"Contact sheet  {SHEET}", highlight=False)
         show.print(f"Images         {ENV_FILE}={HOME / 'demo.env'} packshot assets", highlight=False)
@@ -53,18 +51,6 @@ def run_demo(catalog: str, stay: bool, show: Console) -> Report:
             show.print("Everything stays up until Ctrl-C.")
             _wait_for_ctrl_c()
     return report
-
-
-def save_contact_sheet(settings: Settings, path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """One JPEG with a thumbnail of each asset, products as rows and shots as columns."""
-    store = ObjectStore(settings)
-    items = [
-        SheetItem(
-            store.read(row["key"]), row["title"], f"{row['width']}x{row['height']}", row["product_key"], row["shot"]
-        )
-        for row in rows
-    ]
-    write_contact_sheet(items, path, title=title)
 
 
 def _demo_settings(sandbox: Sandbox) -> Settings:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
 from packshot.apiyi.spool import remove
@@ -14,16 +16,17 @@ from packshot.archive import Archived, Destination, archive_image
 from packshot.db.ledger import Ledger
 from packshot.db.moves import Claim, Stored
 from packshot.db.runs import Runs
-from packshot.db.tables import ImageJob, Product
+from packshot.db.tables import ImageJob, Product, Run
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
-from packshot.errors import ArchiveError, Code, PackshotError, ProviderError
+from packshot.errors import ArchiveError, Billed, Code, PackshotError, ProviderError
 from packshot.policy import Decision, Verdict, after_archive, after_call
 from packshot.pulse import pulse_of
 from packshot.recovery import received_of
 from packshot.run import open_ledger
 from packshot.settings import Settings
 from packshot.slots import CallSlots
+from packshot.standing import Pace, Standing, standing_of
 from packshot.stopping import SWITCH
 from packshot.storage import ObjectStore
 from packshot.throttle import Throttle
@@ -32,8 +35,34 @@ ARCHIVES_AT_ONCE = 8  # images brought home at the same time; each may hold its 
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A paid call, for whoever follows it up with the provider. ``str()`` of it fits into a line of a log."""
+
+    billed: Billed
+    price_micro: int
+    seconds: float | None
+    request_ids: Mapping[str, str]
+
+    @classmethod
+    def of(cls, result: Answer | PackshotError, price_micro: int) -> Self:
+        if isinstance(result, Answer):
+            return cls(Billed.YES, price_micro, result.seconds, result.request_ids)
+        details = result.details
+        return cls(result.code.billed, price_micro, details.get("seconds"), details.get("request_ids") or {})
+
+    def __str__(self) -> str:
+        price = f"${self.price_micro / 1e6:.2f}"
+        cost = {Billed.YES: price, Billed.NO: "not billed", Billed.UNKNOWN: f"perhaps {price}"}[self.billed]
+        ids: dict[str, str] = {}
+        for name, value in self.request_ids.items():
+            ids.setdefault(value, f"{name} {value}")  # the same id may come under several names
+        return ", ".join([*([] if self.seconds is None else [f"{self.seconds:.1f} s"]), cost, *ids.values()])
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """How far a job came this time. ``retry_in``: seconds until it should be taken up again in this run."""
+    """How far a job came this time. ``retry_in``: seconds until it should be taken up again in this run. ``call``: the
+    one that was made for it now."""
 
     job_id: int
     state: JobState
@@ -41,6 +70,7 @@ class Outcome:
     message: str = ""
     url: str = ""
     retry_in: float | None = None
+    call: Call | None = None
 
 
 class Studio:
@@ -61,6 +91,7 @@ class Studio:
         self.policy = DownloadPolicy.from_settings(settings)
         self.pulse = pulse_of(self.ledger.engine)
         self._stop_reason: tuple[Code, str] | None = None
+        self._pace: Pace | None = None
         self._throttle = Throttle(concurrency, settings)
         self._slots = CallSlots(self._throttle, lambda: self.stopped)
         self._archivers = threading.BoundedSemaphore(ARCHIVES_AT_ONCE)
@@ -89,14 +120,15 @@ class Studio:
         """True once something made the rest of the run hopeless, or somebody asked it to end."""
         return self.stop_reason is not None
 
-    def standing(self) -> tuple[int, str]:
-        """(archived in this run, how its images stand, in words). Says so when calls wait because the provider asked
-        for a pause, or kept failing."""
+    def standing(self) -> Standing:
+        """How the run stands, whoever works on it. Its pace is measured from the first time this is asked."""
         assert self.run_id is not None
-        done = self.runs.progress(self.run_id)
-        text = ", ".join(f"{number} {state}" for state, number in sorted(done.items()))
-        wait = self._throttle.held_for
-        return done.get(JobState.ARCHIVED, 0), text + (f"; calls wait {wait:.0f} s for the provider" if wait else "")
+        states = self.runs.progress(self.run_id)
+        spent = self.ledger.read(lambda session: session.get_one(Run, self.run_id).spent_micro)
+        now = time.monotonic()
+        standing = standing_of(states, spent, self._pace, now, self._throttle.held_for)
+        self._pace = self._pace or Pace(standing.done, now, self.concurrency)
+        return standing
 
     def make(self, job_id: int) -> Outcome:
         """Bring one job as far as it goes. Safe to call at any moment, again and from anywhere."""
@@ -117,7 +149,8 @@ class Studio:
         if isinstance(result, PackshotError):
             return self._failed(claim, attempt, result)
         assert attempt is not None
-        return self._archive(self.ledger.received(claim, attempt, received_of(result)))
+        outcome = self._archive(self.ledger.received(claim, attempt, received_of(result)))
+        return replace(outcome, call=self._paid(claim, result))
 
     # --- the paid part ----------------------------------------------------------------------------------------
     def _call(self, claim: Claim) -> tuple[int | None, Answer | PackshotError]:
@@ -150,7 +183,10 @@ class Studio:
         decision = self.ledger.not_received(
             claim, attempt, error, lambda past: after_call(error, past, self.settings, self._jitter())
         )
-        return self._outcome(claim.job_id, error, decision)
+        return replace(self._outcome(claim.job_id, error, decision), call=self._paid(claim, error))
+
+    def _paid(self, claim: Claim, result: Answer | PackshotError) -> Call:
+        return Call.of(result, self.settings.price_micro(claim.job.model))
 
     # --- the free part ----------------------------------------------------------------------------------------
     def _archive(self, claim: Claim) -> Outcome:

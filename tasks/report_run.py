@@ -1,19 +1,56 @@
 """Close the run and show what it came to."""
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from packshot.errors import Code
-from packshot.report import Report
+from packshot.errors import Code, PackshotError
+from packshot.report import Report, artifact_key
 from packshot.run import finish_run
-from packshot.settings import load_settings
+from packshot.run_sheet import run_sheet
+from packshot.settings import Settings, load_settings
+from tasks.events import tell_run
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def report_run(run_id: int, stop: tuple[Code, str] | None, notes: list[str]) -> Report:
     """Counts are checked here: planned = archived + failed + held, or the run is not closed."""
-    report = finish_run(load_settings(), run_id, stop, notes)
-    create_markdown_artifact(report.markdown(), key=f"packshot-run-{run_id}", description=report.headline)
+    settings = load_settings()
+    report = finish_run(settings, run_id, stop, notes)
     get_run_logger().info(report.headline)
+    tell_run(settings, report)
+    _show(report)
+    # Whoever asked it to stop waits for its end, a worker that was stopped for half a minute only.
+    if report.assets and report.run.code != Code.STOP_REQUESTED:
+        _show_sheet(settings, report)
     return report
+
+
+def _show(report: Report) -> None:
+    catalog = report.run.catalog
+    create_markdown_artifact(report.markdown(), artifact_key(catalog, "report"), report.headline)
+    if report.assets:
+        shown = _shown(len(report.asset_table()), report.pictures, f"packshot assets --catalog {catalog}")
+        create_table_artifact(report.asset_table(), artifact_key(catalog, "images"), f"New images: {shown}")
+    if report.rejects:
+        shown = _shown(len(report.reject_table()), len(report.rejects), f"packshot rejects --run {report.run.id}")
+        create_table_artifact(report.reject_table(), artifact_key(catalog, "refused"), f"Refused records: {shown}")
+
+
+def _shown(rows: int, number: int, command: str) -> str:
+    return f"{number:,}" if rows == number else f"the first {rows} of {number:,}; all of them: {command}"
+
+
+def _show_sheet(settings: Settings, report: Report) -> None:
+    """The run is closed, so whatever goes wrong here is a warning."""
+    key = artifact_key(report.run.catalog, "contact-sheet")
+    try:
+        sheet = run_sheet(settings, report)
+        if sheet.visible:
+            create_image_artifact(sheet.url, key, f"New images of run {report.run.id}; also at {sheet.path}")
+        else:
+            text = f"[Contact sheet]({sheet.url}), which the public cannot read. It is also at `{sheet.path}`."
+            create_markdown_artifact(text, key, f"New images of run {report.run.id}")
+    except Exception as error:  # noqa: BLE001
+        reason = str(error) if isinstance(error, PackshotError | OSError) else type(error).__name__
+        get_run_logger().warning("no contact sheet: %s", reason)

@@ -80,6 +80,13 @@ def assets(
         ]
 
 
+def number_of_assets(engine: Engine, run_id: int) -> int:
+    """How many assets the run's jobs have."""
+    of_run = select(func.count()).select_from(Asset).join(RunJob, col(RunJob.job_id) == col(Asset.job_id))
+    with Session(engine) as session:
+        return session.exec(of_run.where(RunJob.run_id == run_id, col(Asset.replaced_at).is_(None))).one()
+
+
 def runs(engine: Engine, limit: int = 20) -> list[dict[str, Any]]:
     """The latest runs, newest first. Money in US dollars."""
     with Session(engine) as session:
@@ -103,13 +110,14 @@ def rejects(engine: Engine, run_id: int | None = None) -> list[dict[str, Any]]:
     return [row.model_dump(mode="json") | {"next_step": code_of(row.code).next_step} for row in rows]
 
 
-def unfinished(engine: Engine, run_id: int) -> list[dict[str, Any]]:
-    """The run's jobs that are not archived, each with its reason."""
+def unfinished(engine: Engine, run_id: int | None = None) -> list[dict[str, Any]]:
+    """A run's jobs that are not archived, each with its reason; without ``run_id``, of the latest run."""
+    latest = select(func.max(Run.id)).scalar_subquery()
     query = (
         select(RunJob, ImageJob, Product)
         .join(ImageJob, col(RunJob.job_id) == col(ImageJob.id))
         .join(Product, col(ImageJob.product_id) == col(Product.id))
-        .where(RunJob.run_id == run_id, col(RunJob.outcome) != "archived")
+        .where(RunJob.run_id == (latest if run_id is None else run_id), col(RunJob.outcome) != "archived")
         .order_by(col(RunJob.position))
     )
     with Session(engine) as session:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,11 +27,14 @@ from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Run
 from packshot.db.types import JobState, RunState
 from packshot.errors import Billed, code_of
 from packshot.reconcile import reconcile
+from packshot.run_sheet import FOLDER as SHEETS
 from packshot.sandbox.emulator import Emulator
 from packshot.sandbox.history import LIMIT
 from packshot.settings import Settings
 from packshot.storage import ObjectStore
 from packshot.storage.client import s3_client
+
+RUN_SHEET = re.compile(r"run-[0-9]+-[0-9a-f]{8}\.jpg")
 
 
 class Witness:
@@ -90,6 +94,8 @@ class Figures:
     assets: int = 0
     assets_without_object: int = 0
     objects_without_row: int = 0
+    """Contact sheets left out: they are no assets."""
+    contact_sheets: int = 0
     bill: int = 0
     unknown_money: int = 0
     """Ledger minus bill: what calls of unknown outcome are booked with, and were not billed."""
@@ -128,6 +134,7 @@ class Figures:
             ("assets", self.assets),
             ("assets without object", self.assets_without_object),
             ("objects without row", self.objects_without_row),
+            ("contact sheets", self.contact_sheets),
             ("bill of the provider, micro-dollars", self.bill),
             ("ledger minus bill, before this reconciling", self.unknown_money),
             ("ledger minus bill, after it", self.unexplained),
@@ -261,7 +268,9 @@ def _compare_bucket(figures: Figures, settings: Settings, assets: list[Asset]) -
         if actual != (asset.bytes, asset.sha256):
             figures.assets_without_object += 1
             figures.reasons.append(f"asset {asset.id} is {asset.key} of {asset.bytes} bytes; the store has {actual}")
-    for key in sorted(listed - {asset.key for asset in assets}):
+    sheets = {key for key in listed if key.split("/")[-2] == SHEETS and RUN_SHEET.fullmatch(key.split("/")[-1])}
+    figures.contact_sheets = len(sheets)
+    for key in sorted(listed - {asset.key for asset in assets} - sheets):
         figures.objects_without_row += 1
         figures.reasons.append(f"the object {key} has no row")
 
