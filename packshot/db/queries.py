@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Engine, func, text
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from packshot.db.tables import Asset, ImageJob, Product, Reject, Run, RunJob, Store
@@ -113,28 +114,21 @@ def rejects(engine: Engine, run_id: int | None = None) -> list[dict[str, Any]]:
 def unfinished(engine: Engine, run_id: int | None = None) -> list[dict[str, Any]]:
     """A run's jobs that are not archived, each with its reason; without ``run_id``, of the latest run."""
     latest = select(func.max(Run.id)).scalar_subquery()
+    # Columns, not objects: a run that stopped early has thousands of these, and prompts are long.
+    columns: tuple[Any, ...] = (
+        col(RunJob.outcome), col(Product.product_key), col(Product.variant_key), col(ImageJob.shot),
+        col(ImageJob.variant), col(RunJob.code), col(ImageJob.message), col(ImageJob.key).label("job_key"),
+    )  # fmt: skip
     query = (
-        select(RunJob, ImageJob, Product)
+        select_columns(*columns)
         .join(ImageJob, col(RunJob.job_id) == col(ImageJob.id))
         .join(Product, col(ImageJob.product_id) == col(Product.id))
-        .where(RunJob.run_id == (latest if run_id is None else run_id), col(RunJob.outcome) != "archived")
+        .where(col(RunJob.run_id) == (latest if run_id is None else run_id), col(RunJob.outcome) != "archived")
         .order_by(col(RunJob.position))
     )
-    with Session(engine) as session:
-        return [
-            {
-                "outcome": item.outcome,
-                "product_key": product.product_key,
-                "variant_key": product.variant_key,
-                "shot": job.shot,
-                "variant": job.variant,
-                "code": item.code,
-                "message": job.message,
-                "next_step": code_of(item.code).next_step if item.code else "run again",
-                "job_key": job.key,
-            }
-            for item, job, product in session.exec(query)
-        ]
+    with engine.connect() as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [row | {"next_step": code_of(row["code"]).next_step if row["code"] else "run again"} for row in rows]
 
 
 def lineage(engine: Engine, asset_id: int) -> dict[str, Any] | None:
