@@ -93,7 +93,8 @@ def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> 
         break_off(settings, started.run_id, Code.INTERRUPTED, f"{type(error).__name__} in the flow")
         raise
     report = report_run(started.run_id, stop, notes)
-    update_progress_artifact(progress, 100 * report.run.archived / max(report.run.planned, 1), report.headline)
+    share = round(100 * report.run.archived / max(report.run.planned, 1), 1)
+    update_progress_artifact(progress, share, report.headline)
     return _final_state(report)
 
 

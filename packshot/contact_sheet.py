@@ -147,14 +147,14 @@ def _rows_that_fit(width: int, top: int, row_height: int) -> int:
 
 
 def _column_widths(rows: list[_Row], thumb: int) -> dict[_Column, int]:
-    """As wide as the shot's widest picture at full height. Shots stay in the order in which they were met."""
+    """As wide as the shot's widest picture at full height. Shots stand in the order of the product that has most."""
     widths: dict[_Column, int] = {}
     for row in rows:
         for column, item in row.cells.items():
             shape = _shape(item.image)
             wide = round(thumb * min(max(shape, NARROWEST), WIDEST)) if shape else 0
             widths[column] = max(widths.get(column, 0), wide)
-    shots = list(dict.fromkeys(shot for row in rows for shot, _ in row.cells))
+    shots = list(dict.fromkeys(shot for row in sorted(rows, key=lambda row: -len(row.cells)) for shot, _ in row.cells))
     return {column: widths[column] or thumb for column in sorted(widths, key=lambda c: (shots.index(c[0]), c[1]))}
 
 

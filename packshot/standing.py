@@ -28,7 +28,8 @@ class Standing:
 
     @property
     def percent(self) -> float:
-        return 100 * self.done / self.size if self.size else 100.0
+        """Of the images, those that are done, to one decimal place: it is shown as it is."""
+        return round(100 * self.done / self.size, 1) if self.size else 100.0
 
     @property
     def text(self) -> str:

@@ -44,7 +44,7 @@ def make_image(job_id: int, label: str, studio: Studio) -> State[Outcome]:
         return Completed(message=outcome.url + call, data=outcome)
     reason = f"{outcome.code}: {outcome.message}{call}"
     if outcome.retry_in is not None:
-        return Completed(name="WillRetry", message=f"again in {outcome.retry_in:.3g} s: {reason}", data=outcome)
+        return Completed(name="WillRetry", message=f"again in {outcome.retry_in:.1f} s: {reason}", data=outcome)
     if outcome.code is None:
         message = "nothing was bought: the run was stopped, or another run is making this image"
         return Cancelled(name="LeftAlone", message=message, data=outcome)

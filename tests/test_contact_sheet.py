@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from packshot import contact_sheet as module
-from packshot.contact_sheet import SheetItem, contact_sheet, write_contact_sheet
+from packshot.contact_sheet import SheetItem, contact_sheet, shrink, write_contact_sheet
 from packshot.typeface import choose_face
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 160, 60), (40, 60, 200)
@@ -54,6 +54,28 @@ def test_rows_are_products_and_columns_are_shots() -> None:
     assert red[0] < blue[0] == green[0]
     # Where the mug's packshot would be there is an empty tile.
     assert page.getpixel((red[0] + 32, green[1] + 6)) == TILE
+
+
+def test_columns_stand_in_the_order_of_the_product_with_most_shots() -> None:
+    items = [
+        SheetItem(picture(c), p, shot=s) for c, p, s in [(BLUE, "Mug", "b"), (RED, "Boot", "a"), (GREEN, "Boot", "b")]
+    ]
+    page = contact_sheet(items, thumb=64)
+    assert places(page, RED)[0] < places(page, GREEN)[0] == places(page, BLUE)[0]
+
+
+def test_the_foot_counts_pictures_that_are_elsewhere() -> None:
+    items = [SheetItem(picture(RED), "Mug", shot="a")]
+    assert contact_sheet(items, thumb=64, more=5).height == contact_sheet(items, thumb=64).height + 40
+
+
+def test_a_shrunk_picture_is_shown_as_the_picture_itself() -> None:
+    small = shrink(picture(RED, (800, 400)), 64)
+    assert small
+    assert small.size == (114, 57)
+    assert shrink(b"broken", 64) is None
+    pages = [contact_sheet([SheetItem(image, "x", shot="s")], thumb=64) for image in (small, picture(RED, (800, 400)))]
+    assert places(pages[0], RED) == places(pages[1], RED)
 
 
 def test_products_of_one_title_have_a_row_each() -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -17,6 +17,7 @@ from packshot.db.queries import assets
 from packshot.options import RunOptions
 from packshot.report import Report
 from packshot.sandbox.seaweed import Seaweed
+from tasks.make_image import make_image
 from tests.fixtures_browser import Browser
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.fixtures_shop import Shop, opened_shop
@@ -150,6 +151,19 @@ def test_each_image_has_one_line_with_its_request_id(made: Made, prefect: Prefec
     assert re.search(r"Failed\('moderation_blocked: .* \(\d\.\d s, not billed, x-", text)
     assert re.search(r"Held\('server_error: .* \(\d\.\d s, perhaps \$0\.09, x-", text)
     assert re.search(r"WillRetry\('again in \S+ s: bad_gateway: .* \(\d\.\d s, not billed", text)
+
+
+def test_a_bug_is_logged_with_its_traceback(prefect: PrefectApi, caplog: pytest.LogCaptureFixture) -> None:
+    """Prefect's own error line is switched off together with its retries, so this one is ours."""
+
+    class Broken:
+        def make(self, job_id: int) -> None:
+            raise ZeroDivisionError("a bug")
+
+    state = cast(Any, make_image)(1, "p-001 front", Broken(), return_state=True)
+    assert (state.is_failed(), state.name) == (True, "Failed")
+    assert "ZeroDivisionError: a bug" in caplog.text
+    assert "Traceback" in caplog.text
 
 
 def lines(made: Made, prefect: PrefectApi, images: dict[str, str]) -> list[dict[str, Any]]:
