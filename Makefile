@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check bench chaos clean
+.PHONY: demo test check deploy bench chaos clean
 
 demo: $(READY) ## The whole way on this machine, without a key
 	$(BIN)/packshot demo $(DEMO)
@@ -16,6 +16,9 @@ check: $(READY) ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+deploy: $(READY) ## Work pool and all deployments, on the Prefect server of PREFECT_API_URL or prefect.toml
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh deployments/deploy.sh
 
 bench: $(READY) ## Ratios against the ideal and against a bare script
 	$(BIN)/python -m benchmarks.schedule
