@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from packshot import __version__, cli_costs, cli_holds
+from packshot import __version__, cli_costs, cli_holds, cli_serve
 from packshot.db import queries
 from packshot.db.engine import open_engine, upgrade
 from packshot.db.running import request_stop
@@ -21,6 +21,7 @@ from packshot.forecast import Forecast
 from packshot.options import RunOptions, checked_options
 from packshot.run import open_ledger, plan_only, ready_engine
 from packshot.settings import load_settings
+from packshot.storage import ObjectStore
 from packshot.terminal import err, out, print_json, print_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -28,6 +29,7 @@ db = typer.Typer(no_args_is_help=True, help="The asset database.")
 app.add_typer(db, name="db")
 app.add_typer(cli_costs.app, name="costs")
 app.add_typer(cli_holds.app, name="holds")
+app.command()(cli_serve.serve)
 
 DEAREST = 10  # shots and categories that the terminal shows; --json has all
 
@@ -183,10 +185,10 @@ def assets(
     """List the permanent images."""
     settings = load_settings()
     found = queries.assets(ready_engine(settings), catalog=catalog, product=product, shot=shot, limit=limit or None)
-    if contact_sheet:
-        from packshot.demo import save_contact_sheet
+    if contact_sheet and found:
+        from packshot.run_sheet import save_contact_sheet
 
-        save_contact_sheet(settings, contact_sheet, "Packshot", found)
+        save_contact_sheet(ObjectStore(settings), contact_sheet, "Packshot", found)
     columns = {"product_key": "product", "shot": "shot", "width": "width", "height": "height", "url": "URL"}
     print_rows(found, columns, as_json, "No images yet: `packshot run CATALOG` makes them.")
 
@@ -208,6 +210,18 @@ def rejects(
     """List the catalog records that a run refused, with the reasons."""
     columns = {"line": "line", "key": "product", "code": "code", "message": "what is wrong", "next_step": "next step"}
     print_rows(queries.rejects(ready_engine(load_settings()), run), columns, as_json, "Nothing was refused.")
+
+
+@app.command()
+def unfinished(
+    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None, as_json: Json = False
+) -> None:
+    """List the images that a run did not make, with the reasons."""
+    columns = {
+        "outcome": "outcome", "product_key": "product", "variant_key": "variant", "shot": "shot", "code": "code",
+        "message": "what was said", "next_step": "next step",
+    }  # fmt: skip
+    print_rows(queries.unfinished(ready_engine(load_settings()), run), columns, as_json, "Nothing is missing.")
 
 
 @app.command()
