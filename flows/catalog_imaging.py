@@ -5,6 +5,7 @@ Needs: PACKSHOT_APIYI_KEY, PACKSHOT_S3_*, a Prefect server; see `packshot doctor
 Safe to re-run: always, at any moment, also twice at once. What exists is never bought again.
 """
 
+import gc
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,18 @@ from prefect.exceptions import TerminationSignal
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
+from prefect.utilities.annotations import opaque
 
 from flows.image_shard import THREADS, image_shard, make_images, outcome_of, submit_image
 from packshot.db.running import noted_stop
 from packshot.errors import Code
 from packshot.options import RunOptions
-from packshot.report import Report, ending
+from packshot.report import Report, RunFailed, ending
 from packshot.rescue import bring_home, note_of_lost
 from packshot.run import StartedRun, break_off, give_up_run
+from packshot.run_sheet import Thumbnails
 from packshot.settings import Settings, load_settings
-from packshot.stopping import SWITCH
+from packshot.stopping import CANCELLED, SWITCH
 from packshot.studio import Studio
 from packshot.studios import open_studio
 from tasks.plan_run import close_flow_runs, plan_catalog, plan_run
@@ -68,6 +71,8 @@ def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noq
 
 def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> State[Report]:
     notes = list(started.notes)
+    known: Thumbnails = {}
+    gc.freeze()  # what was imported stays: looking through it for garbage would halt all threads for 0.2 s
     wanted = options.concurrency or settings.concurrency
     try:
         progress = cast(UUID, create_progress_artifact(0.0, description=f"0 of {started.size} images"))
@@ -75,6 +80,7 @@ def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> 
             concurrency = limit.share(wanted)
             notes += limit.note(wanted, concurrency)
             with open_studio(settings, started.run_id, concurrency) as studio:
+                known = studio.thumbnails
                 found = bring_home(studio, partial(submit_image, studio), outcome_of)  # what is paid for goes first
                 notes += note_of_lost(*found)
                 if options.workers > 1:
@@ -82,17 +88,17 @@ def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> 
                 elif started.size > settings.shard_size:
                     _make_in_shards(studio, started, progress)
                 else:
-                    make_images(studio, limit, 0, started.size, started.size, progress)
+                    make_images(studio, limit, 0, started.size, progress)
                 stop = studio.stop_reason or noted_stop(studio.ledger, started.run_id)
     except TerminationSignal:
         if SWITCH.reason is None:
-            break_off(settings, started.run_id, Code.STOP_REQUESTED, "cancelled in Prefect, or its worker was stopped")
+            break_off(settings, started.run_id, Code.STOP_REQUESTED, CANCELLED)
             raise
         stop = SWITCH.reason  # it came while a shard began, so nothing is in the air
     except BaseException as error:
         break_off(settings, started.run_id, Code.INTERRUPTED, f"{type(error).__name__} in the flow")
         raise
-    report = report_run(started.run_id, stop, notes)
+    report = report_run(started.run_id, stop, notes, cast(Thumbnails, opaque(known)))
     share = round(100 * report.run.archived / max(report.run.planned, 1), 1)
     update_progress_artifact(progress, share, report.headline)
     return _final_state(report)
@@ -105,7 +111,10 @@ def _make_in_shards(studio: Studio, started: StartedRun, progress: UUID) -> None
             if studio.stopped:
                 return
             shard = image_shard.with_options(flow_run_name=f"run {started.run_id}, images {first + 1}-{first + count}")
-            shard(started.run_id, first, count, started.size, studio.concurrency, progress)
+            place = (started.run_id, first, count, studio.concurrency, progress)
+            state = shard(*place, return_state=True)
+            if not studio.stopped:
+                state.result()  # what broke it breaks the run
 
 
 def _give_up(settings: Settings, run_id: int, flow_run_id: str) -> None:
@@ -129,8 +138,9 @@ def run_here(options: RunOptions) -> State[Report]:
 
 def _final_state(report: Report) -> State[Report]:
     end = ending(report)
-    state = Failed if end.failed else Completed
-    return state(name=end.name, message=end.message, data=report)
+    if end.failed:  # as an exception: a worker's process raises what it finds in a failed state
+        return Failed(name=end.name, message=end.message, data=RunFailed(report, end.message))
+    return Completed(name=end.name, message=end.message, data=report)
 
 
 if __name__ == "__main__":

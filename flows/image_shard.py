@@ -10,6 +10,7 @@ from uuid import UUID
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -17,7 +18,9 @@ from prefect.utilities.annotations import opaque
 
 from packshot.db.running import note_stop
 from packshot.db.types import JobState
+from packshot.errors import Code
 from packshot.settings import load_settings
+from packshot.stopping import CANCELLED
 from packshot.studio import ARCHIVES_AT_ONCE, Outcome, Studio
 from packshot.studios import open_studio
 from packshot.window import Window
@@ -35,18 +38,18 @@ THREADS = cast(Any, ThreadPoolTaskRunner(max_workers=1000))
     persist_result=False,
     task_runner=THREADS,
 )
-def image_shard(run_id: int, first: int, count: int, size: int, concurrency: int, progress: UUID) -> State[None]:
+def image_shard(run_id: int, first: int, count: int, concurrency: int, progress: UUID) -> State[None]:
     """Make the run's jobs at the positions ``first`` to ``first + count - 1``, ``concurrency`` calls at once."""
     settings = load_settings()
     with ProviderLimit(settings) as limit, open_studio(settings, run_id, limit.share(concurrency)) as studio:
-        make_images(studio, limit, first, count, size, progress)
+        make_images(studio, limit, first, count, progress)
         if studio.stop_reason:
             note_stop(studio.ledger, run_id, studio.stop_reason)
             return Failed(name="Stopped", message=studio.stop_reason[1])
     return Completed(message=f"{count} images seen to")
 
 
-def make_images(studio: Studio, limit: ProviderLimit, first: int, count: int, size: int, artifact: UUID) -> None:
+def make_images(studio: Studio, limit: ProviderLimit, first: int, count: int, artifact: UUID) -> None:
     """A task run for each of these images, so many at once that every call slot is in use."""
     assert studio.run_id is not None
     progress = Progress(artifact, studio)
@@ -60,11 +63,17 @@ def make_images(studio: Studio, limit: ProviderLimit, first: int, count: int, si
         window.put(item.job_id, item.wait, last=item.paid)
     try:
         with limit.hold(studio.concurrency, lambda: studio.stopped):
-            for job_id, future in window.run():
-                outcome = outcome_of(future)
-                if isinstance(outcome, Outcome) and outcome.retry_in is not None:
-                    window.put(job_id, outcome.retry_in, last=outcome.state is JobState.GENERATED)
-                progress.look()
+            try:
+                for job_id, future in window.run():
+                    outcome = outcome_of(future)
+                    if isinstance(outcome, Outcome) and outcome.retry_in is not None:
+                        window.put(job_id, outcome.retry_in, last=outcome.state is JobState.GENERATED)
+                    progress.look()
+            except TerminationSignal:  # a worker gives its flow half a minute: what comes home in it counts
+                studio.stop(Code.STOP_REQUESTED, CANCELLED)
+                for _ in window.run():
+                    pass
+                raise
     finally:
         progress.close()
 

@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.image_shard import outcome_of, submit_image
-from packshot.rescue import Rescued
+from packshot.rescue import Rescued, RescueFailed
 from packshot.rescue import rescue as rescue_images
 from packshot.settings import load_settings
 from packshot.studio import ARCHIVES_AT_ONCE, Studio
@@ -37,7 +37,7 @@ def rescue() -> State[Rescued]:
         tell_ending_urls(studio.ledger)
     close_flow_runs([*done.dead_flow_runs])
     if done.lost or done.waiting:
-        return Failed(name="Lost" if done.lost else "Waiting", message=done.headline, data=done)
+        return Failed(name="Lost" if done.lost else "Waiting", message=done.headline, data=RescueFailed(done))
     return Completed(message=done.headline, data=done)
 
 

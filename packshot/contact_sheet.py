@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
@@ -75,7 +76,7 @@ def write_contact_sheet(
 ) -> None:
     """Write the page as a JPEG file, about 10 to 30 kB a picture."""
     page = contact_sheet(items, title=title, columns=columns, thumb=thumb, more=more)
-    page.save(path, format="JPEG", quality=86, optimize=True, progressive=True)
+    page.save(path, format="JPEG", quality=86)
 
 
 def shrink(image: Path | bytes, thumb: int) -> Image.Image | None:
@@ -199,6 +200,18 @@ def _thumbnail(source: Source, box: tuple[int, int]) -> Image.Image | None:
         return None
 
 
+@lru_cache(maxsize=32)
+def _outline(size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
+    """A tile's inside and its edge, as masks; drawn at four times the size, for smooth corners."""
+    large = (size[0] * 4, size[1] * 4)
+    mask = Image.new("L", large, 0)
+    corners = (0, 0, large[0] - 1, large[1] - 1)
+    ImageDraw.Draw(mask).rounded_rectangle(corners, RADIUS * 4, fill=255)
+    inside = mask.resize(size, Image.Resampling.BOX)
+    ImageDraw.Draw(mask).rounded_rectangle(corners, RADIUS * 4, fill=0, outline=255, width=4)
+    return inside, mask.resize(size, Image.Resampling.BOX)
+
+
 @dataclass(frozen=True, slots=True)
 class _Pen:
     """Draws on one page."""
@@ -245,14 +258,9 @@ class _Pen:
         small = _thumbnail(item.image, size) if item else None
         if small:
             tile.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
-        # Drawn at four times the size, for smooth corners.
-        large = (size[0] * 4, size[1] * 4)
-        outline = Image.new("L", large, 0)
-        corners = (0, 0, large[0] - 1, large[1] - 1)
-        ImageDraw.Draw(outline).rounded_rectangle(corners, RADIUS * 4, fill=255)
-        self.page.paste(tile, at, outline.resize(size, Image.Resampling.BOX))
-        ImageDraw.Draw(outline).rounded_rectangle(corners, RADIUS * 4, fill=0, outline=255, width=4)
-        self.page.paste(Image.new("RGB", size, EDGE), at, outline.resize(size, Image.Resampling.BOX))
+        inside, edge = _outline(size)
+        self.page.paste(tile, at, inside)
+        self.page.paste(Image.new("RGB", size, EDGE), at, edge)
         if not small:
             words = "cannot be read" if item else "no picture"
             x = at[0] + (size[0] - self.face.width(words, 16)) // 2

@@ -14,7 +14,7 @@ from typing import Any
 
 from packshot.errors import Code, ConfigError, PackshotError
 from packshot.options import RunOptions
-from packshot.report import Report
+from packshot.report import Report, RunFailed
 from packshot.run import preflight, ready_engine
 from packshot.sandbox.prefect_server import is_healthy, prefect_server
 from packshot.settings import Settings
@@ -44,6 +44,8 @@ def run_flow(settings: Settings, options: RunOptions) -> Report:
     result = state.result(raise_on_failure=False)
     if isinstance(result, Report):
         return result
+    if isinstance(result, RunFailed):
+        return result.report
     if isinstance(result, PackshotError):
         raise result
     raise PackshotError(Code.UNEXPECTED, f"the flow ended as {state.name}: {state.message}")

@@ -189,6 +189,18 @@ class Report:
             yield f"And {left:,} more: `packshot assets --catalog {self.run.catalog}`."
 
 
+class RunFailed(Exception):
+    """A run that ended as failed, in its own words, with the report of what was made all the same."""
+
+    def __init__(self, report: Report, message: str) -> None:
+        super().__init__(report, message)
+        self.report = report
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How the flow run is to end: as failed or as completed, under which name, with which message."""

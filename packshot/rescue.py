@@ -43,6 +43,17 @@ class Rescued:
         return ", ".join(parts) + (f"; {self.recovered.headline}" if self.recovered.headline else "")
 
 
+class RescueFailed(Exception):
+    """A rescue after which something is lost, or still not home."""
+
+    def __init__(self, rescued: Rescued) -> None:
+        super().__init__(rescued)
+        self.rescued = rescued
+
+    def __str__(self) -> str:
+        return self.rescued.headline
+
+
 def bring_home(
     studio: Studio, submit: Callable[[int, str], F], outcome_of: Callable[[F], object]
 ) -> tuple[Counter[str], int]:

@@ -12,8 +12,10 @@ from typing import Any
 
 import requests
 from PIL import Image
+from sqlalchemy import Engine
 
 from packshot.contact_sheet import SheetItem, shrink, write_contact_sheet
+from packshot.db.queries import assets
 from packshot.errors import ArchiveError, Code
 from packshot.report import Report
 from packshot.settings import Settings
@@ -31,6 +33,8 @@ READERS = 4  # pictures at once; each may be in memory with its bytes and its pi
 PATIENCE = 15.0  # seconds for reading; what is not there by then is left out
 
 Rows = Sequence[Mapping[str, Any]]
+Thumbnails = dict[str, Image.Image | None]
+"""By the object's key; None for a picture that is gone or broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,29 @@ class RunSheet:
     visible: bool
 
 
-def save_contact_sheet(store: ObjectStore, path: Path, title: str, rows: Rows, pictures: int | None = None) -> None:
-    """One JPEG with the first of these assets; ``pictures`` says of how many, for its foot.
+def read_ahead(store: ObjectStore, engine: Engine, run_id: int, known: Thumbnails) -> None:
+    """Read back what of the run's sheet is in the bucket by now, one picture after the other, into ``known``: while the
+    run goes on there is time for it, at its end somebody waits."""
+    for row in assets(engine, run_id=run_id, limit=MOST):
+        if row["key"] not in known:
+            known[row["key"]] = _thumbnail(store, row["key"])
+
+
+def save_contact_sheet(
+    store: ObjectStore,
+    path: Path,
+    title: str,
+    rows: Rows,
+    pictures: int | None = None,
+    known: Thumbnails | None = None,
+) -> None:
+    """One JPEG with the first of these assets; ``pictures`` says of how many, for its foot. ``known`` are not read.
 
     Raises:
         ArchiveError: the store does not answer, or gave back no picture at all.
         OSError: the file cannot be written.
     """
-    read = _read(store, rows[:MOST])
+    read = _read(store, rows[:MOST], known or {})
     several = len({row["shot"] for row, _ in read}) > 1
     items = [
         SheetItem(
@@ -67,8 +86,8 @@ def save_contact_sheet(store: ObjectStore, path: Path, title: str, rows: Rows, p
     write_contact_sheet(items, path, title=title, columns=COLUMNS, thumb=THUMB, more=more)
 
 
-def run_sheet(settings: Settings, report: Report) -> RunSheet:
-    """Draw the sheet of the run's images, and put it into the bucket next to them.
+def run_sheet(settings: Settings, report: Report, known: Thumbnails | None = None) -> RunSheet:
+    """Draw the sheet of the run's images, and put it into the bucket next to them. ``known``: see :func:`read_ahead`.
 
     Raises:
         ArchiveError, OSError: it could not be drawn or stored.
@@ -76,7 +95,7 @@ def run_sheet(settings: Settings, report: Report) -> RunSheet:
     run = report.run
     store = ObjectStore(settings)
     path = settings.home / FOLDER / f"run-{run.id}.jpg"
-    save_contact_sheet(store, path, f"{run.catalog}, run {run.id}", report.assets, report.pictures)
+    save_contact_sheet(store, path, f"{run.catalog}, run {run.id}", report.assets, report.pictures, known)
     body = path.read_bytes()
     sha256 = hashlib.sha256(body).hexdigest()
     key = sheet_key(store.prefix, run.catalog, run.id or 0, sha256)
@@ -94,14 +113,15 @@ def sheet_key(prefix: str, catalog: str, run_id: int, sha256: str) -> str:
     return "/".join(filter(None, (prefix, slug(catalog), FOLDER, f"run-{run_id}-{sha256[:8]}.jpg")))
 
 
-def _read(store: ObjectStore, rows: Rows) -> list[tuple[Mapping[str, Any], Image.Image | None]]:
+def _read(store: ObjectStore, rows: Rows, known: Thumbnails) -> list[tuple[Mapping[str, Any], Image.Image | None]]:
     """The thumbnails of as many of the rows as come in time; None where a picture is gone or broken."""
     deadline = time.monotonic() + PATIENCE
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="sheet")
     try:
-        futures = {readers.submit(_thumbnail, store, row["key"]): row for row in rows}
-        done, _ = wait(futures, deadline - time.monotonic(), FIRST_EXCEPTION)
-        read = [(row, future.result()) for future, row in futures.items() if future in done]
+        futures = {row["key"]: readers.submit(_thumbnail, store, row["key"]) for row in rows if row["key"] not in known}
+        done, _ = wait(futures.values(), deadline - time.monotonic(), FIRST_EXCEPTION)
+        found = dict(known) | {key: future.result() for key, future in futures.items() if future in done}
+        read = [(row, found[row["key"]]) for row in rows if row["key"] in found]
     finally:
         readers.shutdown(wait=False, cancel_futures=True)
     if not any(image for _, image in read):

@@ -18,6 +18,7 @@ from packshot.errors import Code
 
 EXIT_CODE = 130
 LAST_SECONDS = 10.0  # the most that settling may take when the process is to end at once
+CANCELLED = "cancelled in Prefect, or its worker was stopped"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STDERR = 2
 

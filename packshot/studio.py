@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from PIL.Image import Image
+
 from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
 from packshot.apiyi.spool import remove
 from packshot.archive import Archived, Destination, archive_image
@@ -88,6 +90,7 @@ class Studio:
         self.runs = Runs(self.ledger)
         self.store = ObjectStore(settings)
         self.client = ApiyiClient(settings)
+        self.thumbnails: dict[str, Image | None] = {}  # by the object's key: the first of the run's contact sheet
         self.policy = DownloadPolicy.from_settings(settings)
         self.pulse = pulse_of(self.ledger.engine)
         self._stop_reason: tuple[Code, str] | None = None

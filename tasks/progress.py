@@ -8,6 +8,7 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import update_progress_artifact
 
+from packshot.run_sheet import read_ahead
 from packshot.studio import Studio
 
 EVERY = 5.0  # seconds
@@ -41,5 +42,7 @@ class Progress:
             standing = self._studio.standing()
             get_run_logger().info(standing.text)
             update_progress_artifact(self._artifact, standing.percent, standing.text)
+            if self._studio.run_id is not None:
+                read_ahead(self._studio.store, self._studio.ledger.engine, self._studio.run_id, self._studio.thumbnails)
         except Exception as error:  # noqa: BLE001  (whatever it is, it is the display's problem)
             get_run_logger().warning("progress could not be shown: %s", type(error).__name__)

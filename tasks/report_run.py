@@ -7,14 +7,15 @@ from prefect.cache_policies import NO_CACHE
 from packshot.errors import Code, PackshotError
 from packshot.report import Report, artifact_key
 from packshot.run import finish_run
-from packshot.run_sheet import run_sheet
+from packshot.run_sheet import Thumbnails, run_sheet
 from packshot.settings import Settings, load_settings
 from tasks.events import tell_run
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
-def report_run(run_id: int, stop: tuple[Code, str] | None, notes: list[str]) -> Report:
-    """Counts are checked here: planned = archived + failed + held, or the run is not closed."""
+def report_run(run_id: int, stop: tuple[Code, str] | None, notes: list[str], known: Thumbnails) -> Report:
+    """Counts are checked here: planned = archived + failed + held, or the run is not closed. ``known``: the pictures of
+    its contact sheet that were read back already."""
     settings = load_settings()
     report = finish_run(settings, run_id, stop, notes)
     get_run_logger().info(report.headline)
@@ -22,7 +23,7 @@ def report_run(run_id: int, stop: tuple[Code, str] | None, notes: list[str]) -> 
     _show(report)
     # Whoever asked it to stop waits for its end, a worker that was stopped for half a minute only.
     if report.assets and report.run.code != Code.STOP_REQUESTED:
-        _show_sheet(settings, report)
+        _show_sheet(settings, report, known)
     return report
 
 
@@ -41,11 +42,11 @@ def _shown(rows: int, number: int, command: str) -> str:
     return f"{number:,}" if rows == number else f"the first {rows} of {number:,}; all of them: {command}"
 
 
-def _show_sheet(settings: Settings, report: Report) -> None:
+def _show_sheet(settings: Settings, report: Report, known: Thumbnails) -> None:
     """The run is closed, so whatever goes wrong here is a warning."""
     key = artifact_key(report.run.catalog, "contact-sheet")
     try:
-        sheet = run_sheet(settings, report)
+        sheet = run_sheet(settings, report, known)
         if sheet.visible:
             create_image_artifact(sheet.url, key, f"New images of run {report.run.id}; also at {sheet.path}")
         else:

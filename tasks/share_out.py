@@ -10,11 +10,12 @@ from prefect import get_client, get_run_logger, runtime
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.states import Cancelled
 
 from packshot.db.running import request_stop
 from packshot.errors import Code, ConfigError
+from packshot.stopping import CANCELLED
 from packshot.studio import Studio
 
 DEPLOYMENT = "image-shard/on-a-worker"
@@ -51,7 +52,7 @@ def share_out(studio: Studio, size: int, workers: int, progress: UUID) -> list[s
         part = cast(FlowRun, run_deployment(
             DEPLOYMENT,
             parameters={
-                "run_id": run_id, "first": first, "count": count, "size": size,
+                "run_id": run_id, "first": first, "count": count,
                 "concurrency": studio.concurrency, "progress": str(progress),
             },
             flow_run_name=f"run {run_id}, images {first + 1}-{first + count}",
@@ -59,7 +60,12 @@ def share_out(studio: Studio, size: int, workers: int, progress: UUID) -> list[s
             timeout=0,
         ))  # fmt: skip
         parts[part.id] = part
-    _wait_for(studio, parts)
+    try:
+        _wait_for(studio, parts)
+    except TerminationSignal:  # the worker gives its flow half a minute: the parts hear of it through the database
+        studio.stop(Code.STOP_REQUESTED, CANCELLED)
+        _wait_for(studio, parts)
+        raise
     broken = [part for part in parts.values() if part.state and part.state_name not in ("Completed", "Stopped")]
     return [f"{part.name} ended as {part.state_name}: {part.state and part.state.message}" for part in broken]
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from packshot.db.engine import open_engine
 from packshot.options import RunOptions
-from packshot.report import Report
+from packshot.report import Report, RunFailed
 from packshot.sandbox.emulator import Emulator
 from packshot.sandbox.seaweed import Seaweed
 from packshot.settings import PREFIX, Settings, load_settings
@@ -98,6 +98,8 @@ class Shop:
 
         state = catalog_imaging(RunOptions(catalog=str(catalog), **options), return_state=True)
         report = state.result(raise_on_failure=False)
+        if isinstance(report, RunFailed):
+            return report.report
         if isinstance(report, BaseException):
             raise report
         assert isinstance(report, Report)

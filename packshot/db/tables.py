@@ -218,4 +218,6 @@ class Store(SQLModel, table=True):
 
 def table_of(kind: type[SQLModel]) -> Table:
     """The plain table behind a class, for statements that need no objects."""
-    return cast(Table, inspect(kind).local_table)
+    mapper = inspect(kind)
+    assert mapper is not None
+    return cast(Table, mapper.local_table)

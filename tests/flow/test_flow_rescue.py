@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from packshot.db.queries import assets
 from packshot.db.tables import Attempt, ImageJob, Run
-from packshot.rescue import Rescued
+from packshot.rescue import Rescued, RescueFailed
 from packshot.sandbox.seaweed import Seaweed
 from packshot.settings import PREFIX
 from tests.chaos.world import World
@@ -52,7 +52,8 @@ def rescued(prefect: PrefectApi) -> tuple[Rescued, str, str]:
     from flows.rescue import rescue
 
     state = rescue(return_state=True)
-    result = state.result(raise_on_failure=False)
+    result: object = state.result(raise_on_failure=False)
+    result = result.rescued if isinstance(result, RescueFailed) else result
     assert isinstance(result, Rescued)
     return result, state.name or "", state.message or ""
 
