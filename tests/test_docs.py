@@ -18,6 +18,7 @@ from typing import Any
 import click
 import pytest
 import typer.main
+import yaml
 from sqlalchemy import text
 
 import packshot
@@ -190,24 +191,24 @@ def test_the_shot_list_works(tmp_path: Path) -> None:
     assert (dict(plan.by_shot), [reject.code for reject in plan.first_rejects]) == ({"on-oak": 3}, ["not_selected"])
 
 
-def test_the_flow_can_be_served(checkout: Checkout, prefect: PrefectApi) -> None:
-    command = next(body.strip() for body in blocks("bash", STAYS_UP) if body.startswith("prefect flow serve"))
-    name = command.rpartition(" ")[2]
-    with checkout.started(command):
-        found = eventually(lambda: prefect.filter("deployments", deployments={"name": {"any_": [name]}}), 60)
-    assert f"catalog-imaging/{name}" in README
+def test_the_deployments_can_be_served(checkout: Checkout, prefect: PrefectApi) -> None:
+    with checkout.started("packshot serve"):
+        found = eventually(lambda: prefect.filter("deployments", deployments={"name": {"any_": ["on-demand"]}}), 60)
+    for deployment in yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]:
+        assert re.search(rf"^\| `[a-z-]+/{deployment['name']}` \|", README, re.MULTILINE), deployment["name"]
     options = found[0]["parameter_openapi_schema"]["definitions"]["RunOptions"]["properties"]
     assert {"catalog", "mapping", "shots", "limit", "max_cost_usd", "plan_only"} <= set(options)
 
 
 # --- the page, read ------------------------------------------------------------------------------------------------
 def test_what_stays_up_is_started_by_a_test() -> None:
-    """``prefect server start`` is what the session's own server is."""
+    """Server and worker are started by the tests of the flows, ``packshot serve`` by its own and by the one above."""
     commands = [body.strip() for body in blocks("bash", STAYS_UP)]
     assert [command.split(" --")[0] for command in commands] == [
         "packshot sandbox",
         "prefect server start",
-        "prefect flow serve flows/catalog_imaging.py:catalog_imaging",
+        "prefect worker start",
+        "packshot serve",
     ]
     assert {block.note for block in BLOCKS} == {"", STAYS_UP}
     assert {block.language for block in BLOCKS} == {"bash", "ini", "yaml", "sql", "python", "text"}
