@@ -13,7 +13,7 @@ from typing import cast
 from uuid import UUID
 
 from prefect import flow, runtime
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import TerminationSignal
@@ -98,10 +98,7 @@ def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> 
     except BaseException as error:
         break_off(settings, started.run_id, Code.INTERRUPTED, f"{type(error).__name__} in the flow")
         raise
-    report = report_run(started.run_id, stop, notes, cast(Thumbnails, opaque(known)))
-    share = round(100 * report.run.archived / max(report.run.planned, 1), 1)
-    update_progress_artifact(progress, share, report.headline)
-    return _final_state(report)
+    return _final_state(report_run(started.run_id, stop, notes, progress, cast(Thumbnails, opaque(known))))
 
 
 def _make_in_shards(studio: Studio, started: StartedRun, progress: UUID) -> None:

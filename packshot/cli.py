@@ -54,6 +54,7 @@ Categories = Annotated[
 Limit = Annotated[int, typer.Option(help="At most so many new images; 0: no limit.")]
 MaxCost = Annotated[float, typer.Option("--max-cost", help="Most to spend, in dollars; 0: PACKSHOT_MAX_COST_USD.")]
 Concurrency = Annotated[int, typer.Option(help="Calls at once; 0: PACKSHOT_CONCURRENCY.")]
+Workers = Annotated[int, typer.Option(help="Above 1: share the images out to so many Prefect workers.")]
 
 
 @app.command()
@@ -104,6 +105,7 @@ def run(
     limit: Limit = 0,
     max_cost_usd: MaxCost = 0,
     concurrency: Concurrency = 0,
+    workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
     """Make the pictures that are missing. Safe to repeat: what exists is never bought again."""

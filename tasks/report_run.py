@@ -1,7 +1,16 @@
 """Close the run and show what it came to."""
 
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID
+
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 
 from packshot.errors import Code, PackshotError
@@ -13,22 +22,35 @@ from tasks.events import tell_run
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
-def report_run(run_id: int, stop: tuple[Code, str] | None, notes: list[str], known: Thumbnails) -> Report:
+def report_run(
+    run_id: int, stop: tuple[Code, str] | None, notes: list[str], progress: UUID, known: Thumbnails
+) -> Report:
     """Counts are checked here: planned = archived + failed + held, or the run is not closed. ``known``: the pictures of
     its contact sheet that were read back already."""
     settings = load_settings()
     report = finish_run(settings, run_id, stop, notes)
     get_run_logger().info(report.headline)
     tell_run(settings, report)
-    _show(report)
+    _try("report and tables", partial(_show, report, progress))
     # Whoever asked it to stop waits for its end, a worker that was stopped for half a minute only.
     if report.assets and report.run.code != Code.STOP_REQUESTED:
-        _show_sheet(settings, report, known)
+        _try("contact sheet", partial(_show_sheet, settings, report, known))
     return report
 
 
-def _show(report: Report) -> None:
+def _try(what: str, show: Callable[[], None]) -> None:
+    """The run is closed, so whatever goes wrong with showing it is a warning."""
+    try:
+        show()
+    except Exception as error:  # noqa: BLE001
+        reason = str(error) if isinstance(error, PackshotError | OSError) else type(error).__name__
+        get_run_logger().warning("no %s: %s", what, reason)
+
+
+def _show(report: Report, progress: UUID) -> None:
     catalog = report.run.catalog
+    share = round(100 * report.run.archived / max(report.run.planned, 1), 1)
+    update_progress_artifact(progress, share, report.headline)
     create_markdown_artifact(report.markdown(), artifact_key(catalog, "report"), report.headline)
     if report.assets:
         shown = _shown(len(report.asset_table()), report.pictures, f"packshot assets --catalog {catalog}")
@@ -43,15 +65,10 @@ def _shown(rows: int, number: int, command: str) -> str:
 
 
 def _show_sheet(settings: Settings, report: Report, known: Thumbnails) -> None:
-    """The run is closed, so whatever goes wrong here is a warning."""
     key = artifact_key(report.run.catalog, "contact-sheet")
-    try:
-        sheet = run_sheet(settings, report, known)
-        if sheet.visible:
-            create_image_artifact(sheet.url, key, f"New images of run {report.run.id}; also at {sheet.path}")
-        else:
-            text = f"[Contact sheet]({sheet.url}), which the public cannot read. It is also at `{sheet.path}`."
-            create_markdown_artifact(text, key, f"New images of run {report.run.id}")
-    except Exception as error:  # noqa: BLE001
-        reason = str(error) if isinstance(error, PackshotError | OSError) else type(error).__name__
-        get_run_logger().warning("no contact sheet: %s", reason)
+    sheet = run_sheet(settings, report, known)
+    if sheet.visible:
+        create_image_artifact(sheet.url, key, f"New images of run {report.run.id}; also at {sheet.path}")
+    else:
+        text = f"[Contact sheet]({sheet.url}), which the public cannot read. It is also at `{sheet.path}`."
+        create_markdown_artifact(text, key, f"New images of run {report.run.id}")

@@ -1,9 +1,29 @@
-"""Who lives, and who is whose child: to see that nothing is left behind."""
+"""Commands in the background, who lives, and who is whose child: to see that nothing is left behind."""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def in_background(
+    command: Sequence[str | Path], log: Path, *, cwd: Path, env: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command for as long as the block runs: then it is asked to end, and killed if it does not."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _table() -> list[tuple[int, int, str]]:

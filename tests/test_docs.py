@@ -34,6 +34,7 @@ from packshot.settings import ENV_FILE, PREFIX, Settings
 from packshot.settings_table import settings_table, with_table
 from packshot.storage.profiles import PROFILES
 from tests.fixtures_prefect import PrefectApi, eventually
+from tests.processes import in_background
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -98,19 +99,9 @@ class Checkout:
     @contextmanager
     def started(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
         """A command that stays up, for as long as the block runs."""
-        with (self.folder / "stays-up.log").open("wb") as log:
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec {command}"], cwd=self.folder, env=self.env, stdout=log, stderr=log
-            )
-        try:
+        command_line = ["bash", "-c", f"exec {command}"]
+        with in_background(command_line, self.folder / "stays-up.log", cwd=self.folder, env=self.env) as process:
             yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from prefect.workers.process import ProcessWorker
 
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.fixtures_shop import ROOT
+from tests.processes import in_background
 
 
 def post(prefect: PrefectApi, where: str, **body: Any) -> Any:
@@ -42,7 +43,9 @@ def deployed(prefect: PrefectApi) -> tuple[str, str]:
 
 
 @contextmanager
-def worker(prefect: PrefectApi, pool: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    prefect: PrefectApi, pool: str, log: Path, cwd: Path = ROOT, limit: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process worker of the pool, with a PREFECT_HOME of its own beside its log."""
     env = os.environ | {
         "PREFECT_API_URL": prefect.url,
@@ -50,14 +53,6 @@ def worker(prefect: PrefectApi, pool: str, log: Path) -> Iterator[subprocess.Pop
         "PREFECT_WORKER_QUERY_SECONDS": "0.5",
     }
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
-    try:
+    command += ["--limit", str(limit)] if limit else []
+    with in_background(command, log, cwd=cwd, env=env) as process:
         yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -56,7 +56,7 @@ class Impossible(Exception):
 def store_away(world: World, images: int = 150, seconds: float = 60.0) -> str:
     """SeaweedFS is stopped in mid-run and comes back: one run, no person, everything archived."""
     catalog = world.catalog("store-away", images)
-    retries: dict[str, Any] = {"backoff": "5,15,45"} if seconds > 20 else {"backoff": "0.5,1,2"}
+    retries: dict[str, Any] = {"backoff": "5,15,45"} if seconds > 20 else {"backoff": "1,2,4"}
     with _latency(world, seconds * 1.2 * 8 / images):
         child = world.run(catalog, **retries)
         _until(lambda: _archived(world, catalog) >= 3, child)

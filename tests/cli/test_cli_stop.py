@@ -153,7 +153,7 @@ def test_stop_brings_home_the_twenty_calls_in_the_air(
     assert summary in command.said
     flow_run = prefect.flow_run(run.flow_run_id or "")
     assert (flow_run["state_type"], flow_run["state_name"]) == ("FAILED", "Stopped")
-    assert flow_run["state"]["message"] == summary
+    assert flow_run["state"]["message"] == f"{summary}. Next: run again when the rest is wanted"
     check_the_next_run(packshot, shop, catalog, 45)
     assert shop.emulator.calls == 45
 
@@ -376,6 +376,7 @@ def _read(terminal: int) -> bytes:
 # --- two at once ----------------------------------------------------------------------------------------------
 def test_a_run_that_overlaps_an_earlier_one_doubles_nothing(packshot: Packshot, shop: Shop, tmp_path: Path) -> None:
     shop.emulator.latency = 2.0
+    shop.emulator.queue("slow_body", latency=14.0, seconds=0)  # the first run still makes it when the second one ends
     shop.set(CONCURRENCY=6)
     catalog = write_catalog(tmp_path / "c.csv", 36)
     yesterdays = packshot.start("run", catalog)

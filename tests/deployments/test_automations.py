@@ -103,6 +103,9 @@ class Applied:
 def applied(prefect: PrefectApi, client: SyncPrefectClient, hook: Hook) -> Iterator[Applied]:
     from flows.catalog_imaging import catalog_imaging
 
+    command("--remove")  # the server is the session's: earlier tests may have left what this one looks for
+    for deployment in prefect.filter("deployments", deployments={"name": {"any_": ["on-demand"]}}):
+        client.delete_deployment(deployment["id"])
     bare = command()
     client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     source: Any = catalog_imaging.from_source(str(ROOT), "flows/catalog_imaging.py:catalog_imaging")

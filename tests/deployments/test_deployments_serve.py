@@ -16,10 +16,10 @@ import yaml
 
 from packshot.db.queries import assets, runs
 from packshot.sandbox.ports import free_ports
-from tests.deployments.calls import post
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.fixtures_shop import EXAMPLE, ROOT, OpenShop, Shop, write_catalog
 from tests.processes import alive, descendants
+from tests.workers import post
 
 SERVED = {"on-demand", "nightly", "price-list", "hourly"}
 
@@ -48,7 +48,7 @@ def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
 def start(prefect: PrefectApi, name: str, **options: Any) -> str:
     (deployment,) = prefect.filter("deployments", deployments={"name": {"any_": [name]}})
     body = {"parameters": {"options": options}}
-    return str(post(prefect, f"deployments/{deployment['id']}/create_flow_run", body)["id"])
+    return str(post(prefect, f"deployments/{deployment['id']}/create_flow_run", **body)["id"])
 
 
 def test_a_run_in_the_middle_of_its_calls_is_brought_to_its_end(

@@ -16,9 +16,10 @@ import pytest
 import requests
 
 from packshot.sandbox.seaweed import Seaweed
-from tests.deployments.calls import post
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.fixtures_shop import EXAMPLE, ROOT, Shop, opened_shop
+from tests.workers import post
+from tests.workers import worker as start_worker
 
 POOL = "local-process"
 PLAN = {"options": {"catalog": str(EXAMPLE), "plan_only": True}}
@@ -113,24 +114,9 @@ def worker(
 ) -> Iterator[Path]:
     """The log of one that was started in a folder of its own, with a home of its own."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    env = os.environ | {
-        "PREFECT_API_URL": prefect.url,
-        "PREFECT_HOME": str(folder / "home"),
-        "PREFECT_WORKER_QUERY_SECONDS": "0.5",
-    }
     log = folder / "worker.log"
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "4"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)
-    try:
+    with start_worker(prefect, POOL, log, cwd=folder, limit=4):
         yield log
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -139,13 +125,13 @@ def started(deployed: dict[str, dict[str, Any]], prefect: PrefectApi, worker: Pa
     ids = {name.partition("/")[2]: one["id"] for name, one in deployed.items()}
 
     def start(name: str, parameters: dict[str, Any]) -> str:
-        return str(post(prefect, f"deployments/{ids[name]}/create_flow_run", {"parameters": parameters})["id"])
+        return str(post(prefect, f"deployments/{ids[name]}/create_flow_run", parameters=parameters)["id"])
 
     kept = ("flow_id", "entrypoint", "work_pool_name", "job_variables", "pull_steps", "parameters")
     copy = {key: deployed["catalog-imaging/price-list"][key] for key in kept} | {"name": "price-list-soon"}
     at = (datetime.now(UTC) + SOON).isoformat()
     often = {"interval": 30, "anchor_date": at, "timezone": "UTC"}
-    scheduled = post(prefect, "deployments/", copy | {"schedules": [{"active": True, "schedule": often}]})
+    scheduled = post(prefect, "deployments/", **copy | {"schedules": [{"active": True, "schedule": often}]})
     return {
         "nightly": [start("nightly", PLAN), start("nightly", PLAN)],
         "hourly": [start("hourly", {}), start("hourly", {})],

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from packshot.db.tables import Run
 from tests.fixtures_browser import SEEN_WITHIN, Browser
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.fixtures_shop import ROOT, SHOTS, OpenShop, Shop
+from tests.workers import worker
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
@@ -61,22 +60,6 @@ def deploy(prefect: PrefectApi, home: Path) -> None:
         if deployment["name"] != "on-demand":
             answer = requests.post(f"{prefect.url}/deployments/{deployment['id']}/pause_deployment", timeout=30)
             answer.raise_for_status()
-
-
-@contextmanager
-def worker(prefect: PrefectApi, home: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-    with home.with_suffix(".log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=prefect_env(prefect, home), stdout=log, stderr=log)
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 class Person:
@@ -177,7 +160,7 @@ def test_a_person_runs_and_cancels_with_the_form(
     shop.shots.write_text(THREE_SHOTS)
     deploy(prefect, tmp_path / "deployer")
     person = Person(browser, prefect, ROOT / "docs" if WRITE_DOCS else tmp_path)
-    with worker(prefect, tmp_path / "worker"):
+    with worker(prefect, POOL, tmp_path / "worker.log"):
         eventually(lambda: requests.get(f"{prefect.url}/work_pools/{POOL}", timeout=30).json()["status"] == "READY", 60)
         person.open_form()
         person.types(CATALOG, "examples/catalog/products.jsonl")
