@@ -11,6 +11,8 @@ import requests
 
 from packshot.sandbox.prefect_server import prefect_server
 
+BUSY = 60.0  # seconds
+
 
 class PrefectApi:
     """The server as any client sees it: plain HTTP, none of Prefect's own code."""
@@ -23,19 +25,26 @@ class PrefectApi:
         return self.url.removesuffix("/api")
 
     def get(self, path: str) -> Any:
-        answer = requests.get(f"{self.url}/{path}", timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+        return self.send("GET", path).json()
+
+    def send(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """The answer, once the server has time for it: 503 is what it says while its database is busy."""
+        deadline = time.monotonic() + BUSY
+        while True:
+            answer = requests.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            if answer.status_code != 503 or time.monotonic() > deadline:
+                answer.raise_for_status()
+                return answer
+            time.sleep(0.2)
 
     def filter(self, kind: str, **filters: Any) -> list[dict[str, Any]]:
         """All rows of flow_runs, task_runs, artifacts or logs that the filters let through."""
         rows: list[dict[str, Any]] = []
         while True:
             page = {"limit": 200, "offset": len(rows), **filters}
-            answer = requests.post(f"{self.url}/{kind}/filter", json=page, timeout=30)
-            answer.raise_for_status()
-            rows += answer.json()
-            if len(answer.json()) < 200:
+            found = self.send("POST", f"{kind}/filter", page).json()
+            rows += found
+            if len(found) < 200:
                 return rows
 
     def flow_run(self, run_id: str) -> dict[str, Any]:

@@ -11,22 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import requests
 from prefect.workers.process import ProcessWorker
 
-from tests.fixtures_prefect import PrefectApi, eventually
+from tests.fixtures_prefect import PrefectApi
 from tests.fixtures_shop import ROOT
 from tests.processes import in_background
 
 
 def post(prefect: PrefectApi, where: str, **body: Any) -> Any:
-    def send() -> requests.Response | None:
-        answer = requests.post(f"{prefect.url}/{where}", json=body, timeout=30)
-        return None if answer.status_code == 503 else answer  # its database is busy
-
-    answer: requests.Response = eventually(send)
-    assert answer.ok, answer.text
-    return answer.json()
+    return prefect.send("POST", where, body).json()
 
 
 def deployed(prefect: PrefectApi) -> tuple[str, str]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from packshot.sandbox.seaweed import Seaweed
 from tests.fixtures_prefect import PrefectApi, eventually
@@ -92,7 +91,7 @@ def test_a_second_deploy_changes_nothing(
     deployed: dict[str, dict[str, Any]], prefect: PrefectApi, tmp_path: Path
 ) -> None:
     # A pool that is there is its owner's: what was set in the UI stays.
-    changed = requests.patch(f"{prefect.url}/work_pools/{POOL}", json={"concurrency_limit": 7}, timeout=30)
+    changed = prefect.send("PATCH", f"work_pools/{POOL}", {"concurrency_limit": 7})
     assert changed.ok
     again = deploy(prefect, tmp_path)
     kept = ("id", "parameters", "job_variables", "pull_steps", "entrypoint", "tags", "concurrency_options", "paused")
@@ -165,7 +164,7 @@ def test_a_schedule_fires(started: dict[str, list[str]], prefect: PrefectApi) ->
     (deployment,) = started["scheduled"]
     filters = {"deployments": {"id": {"any_": [deployment]}}, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
     run = eventually(lambda: prefect.filter("flow_runs", **filters), 75)[0]
-    requests.delete(f"{prefect.url}/deployments/{deployment}", timeout=30).raise_for_status()
+    prefect.send("DELETE", f"deployments/{deployment}")
     assert run["auto_scheduled"]
     assert run["parameters"]["options"]["plan_only"] is True
 

@@ -58,8 +58,7 @@ def deploy(prefect: PrefectApi, home: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for deployment in prefect.filter("deployments"):
         if deployment["name"] != "on-demand":
-            answer = requests.post(f"{prefect.url}/deployments/{deployment['id']}/pause_deployment", timeout=30)
-            answer.raise_for_status()
+            prefect.send("POST", f"deployments/{deployment['id']}/pause_deployment")
 
 
 class Person:
