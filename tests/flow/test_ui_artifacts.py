@@ -45,7 +45,7 @@ def made(seaweed: Seaweed, prefect: PrefectApi, tmp_path_factory: pytest.TempPat
     """A run with all that can be seen: images, a refused record, a refused call, one that is held, one tried again."""
     folder = tmp_path_factory.mktemp("seen")
     with pytest.MonkeyPatch.context() as patch, opened_shop(folder / "shop", seaweed, patch) as shop:
-        shop.set(ON_UNKNOWN="hold")
+        shop.set(ON_UNKNOWN="hold", CONCURRENCY=1)  # one after the other: the faults meet the first products
         for fault in ("moderation_blocked", "server_error", "bad_gateway"):
             shop.emulator.queue(fault)
         report = shop.run(catalog(shop.folder / "Autumn_2026.csv"))
