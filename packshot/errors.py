@@ -146,9 +146,13 @@ class Code(StrEnum):
     MISSING_KEY = "missing_key", Billed.NO, False, False, "fill the key column, or map another one"
     MISSING_TITLE = "missing_title", Billed.NO, False, False, "fill the title column, or map another one"
     DUPLICATE_KEY = "duplicate_key", Billed.NO, False, False, "make the key unique, or map another column as key"
+    ORPHAN_VARIANT = (
+        "orphan_variant", Billed.NO, False, False,
+        "add its parent to the catalog, or name the file that has it with `parents` in catalog.yaml",
+    )  # fmt: skip
     BAD_WIDTH = "bad_width", Billed.NO, False, False, "quote cells that contain the delimiter"
     OPEN_QUOTE = "open_quote", Billed.NO, False, False, "export the file again: it ends inside a quoted cell"
-    BAD_JSON = "bad_json", Billed.NO, False, False, "write one JSON object a line"
+    BAD_JSON = "bad_json", Billed.NO, False, False, "correct the JSON of this record"
     BAD_TEXT = "bad_text", Billed.NO, False, False, "remove NUL and undecodable bytes"
     BAD_FIELD = "bad_field", Billed.NO, False, False, "correct the field"
     NOT_SELECTED = "not_selected", Billed.NO, False, False, "change its status, or accept that status when reading"

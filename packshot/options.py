@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from packshot.catalog.options import FormatName
 from packshot.errors import Code, ConfigError, PackshotError
 from packshot.settings import load_settings
 from packshot.shots import load_shot_list
@@ -96,9 +97,7 @@ class RunOptions(BaseModel):
         title="Catalog name",
         description="Products are known by it from run to run. Empty: the file's name.",
     )
-    format: Literal["auto", "shopify", "csv", "jsonl"] = Field(
-        "auto", title="Format", description="Auto recognises Shopify exports by their columns."
-    )
+    format: FormatName = Field("auto", title="Format", description="Auto recognises Shopify exports by their columns.")
     mapping: dict[Column, Column] = Field(
         default_factory=dict,
         max_length=40,

@@ -127,6 +127,8 @@ def catalog_options(options: RunOptions) -> CatalogOptions:
         chosen = options.model_dump(include=set(CatalogOptions.model_fields))
         if not options.statuses:
             del chosen["statuses"]
+        if options.image_separator != ",":
+            chosen["split"] = {"image_refs": options.image_separator}
         return CatalogOptions(**chosen)
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 
 from packshot.catalog.aliases import ALIASES
 from packshot.catalog.filecheck import bad_catalog
@@ -64,16 +63,16 @@ def _by_alias(columns: list[str], target: str) -> list[str]:
     return list(found) if target in _COALESCED else list(found)[:1]
 
 
-def missing_columns(path: Path, missing: list[str], found: Iterable[str], kind: str = "column") -> ConfigError:
+def missing_columns(name: object, missing: list[str], found: Iterable[str], kind: str = "column") -> ConfigError:
     """The error that names what is missing, what is there, and what may have been meant."""
     columns = [one_line(column) for column in found if column]
     sentences = []
-    for name in missing:
-        folded = {column.casefold(): column for column in reversed(columns)}
-        close = [folded[hit] for hit in get_close_matches(name.casefold(), folded, n=2, cutoff=0.6)]
+    for column in missing:
+        folded = {known.casefold(): known for known in reversed(columns)}
+        close = [folded[hit] for hit in get_close_matches(column.casefold(), folded, n=2, cutoff=0.6)]
         hint = f" (did you mean {' or '.join(repr(c) for c in close)}?)" if close else ""
-        sentences.append(f"{name!r}{hint}")
-    return bad_catalog(path, f"has no {kind} {', '.join(sentences)}. Found: {listed(columns)}")
+        sentences.append(f"{column!r}{hint}")
+    return bad_catalog(name, f"has no {kind} {', '.join(sentences)}. Found: {listed(columns)}")
 
 
 def listed(columns: Iterable[str]) -> str:
@@ -82,13 +81,13 @@ def listed(columns: Iterable[str]) -> str:
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
-def check_mapping(path: Path, options: CatalogOptions, columns: list[str], mapping: Mapping[str, list[str]]) -> None:
+def check_mapping(name: object, options: CatalogOptions, columns: list[str], mapping: Mapping[str, list[str]]) -> None:
     """Every mapped column exists, and there is a key and a title to go by."""
     wanted = [n for target in options.mapping for n in options.columns(target) or []]
     missing = [name for name in dict.fromkeys(wanted) if name not in columns]
     if missing:
-        raise missing_columns(path, missing, columns)
+        raise missing_columns(name, missing, columns)
     for target, word in (("product_key", "key"), ("title", "title")):
         if not mapping.get(target):
             what = f"has no column known to hold the product's {word}: map one to {target!r}"
-            raise bad_catalog(path, f"{what}. Found: {listed(columns)}")
+            raise bad_catalog(name, f"{what}. Found: {listed(columns)}")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import Any
 
-from packshot.catalog.images import refusal
+from packshot.catalog.images import refusal, under_root
 from packshot.catalog.model import Product
 from packshot.catalog.options import CatalogOptions
+from packshot.catalog.price import read_price
 from packshot.catalog.records import Record
+from packshot.catalog.seen import KeyBook
+from packshot.catalog.tables import Table
 from packshot.catalog.tally import Tally
 from packshot.catalog.text import ATTRIBUTE_MAX, DESCRIPTION_MAX, KEY_MAX, TITLE_MAX, one_line, plain_text, shorten
 from packshot.errors import Code
 
 Problem = tuple[Code, str]
+
+KEY_HINT = "key_fallback names what to use instead, for example title"
 
 
 @dataclass(slots=True)
@@ -20,6 +28,7 @@ class Draft:
     """What a record says about a product, as text, not yet checked."""
 
     product_key: str = ""
+    """The same for all records of one product; of a variant that names its parent: left empty, or the own key."""
     variant_key: str = ""
     sku: str = ""
     title: str = ""
@@ -27,29 +36,87 @@ class Draft:
     category: str = ""
     brand: str = ""
     status: str = ""
+    price: str = ""
+    currency: str = ""
+    link: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     image_refs: list[str] = field(default_factory=list)
+    is_parent: bool = False
+    """It has, or may have, variants in other records, and is not sold itself when it has."""
+    parent: str = ""
+    """Of a variant: any of its parent's names."""
+    names: tuple[str, ...] = ()
+    """Of a parent: what variants may call it, besides its ``product_key``."""
+    children: tuple[str, ...] = ()
+    """Of a parent that lists them: its variants' SKUs."""
 
     def clean_keys(self) -> None:
         """Keys decide identity: they are cleaned before anything is compared."""
         self.product_key = one_line(self.product_key)
         self.variant_key = one_line(self.variant_key)
         self.sku = one_line(self.sku)
+        if self.parent or self.names or self.children:
+            self.parent = one_line(self.parent)
+            self.names = tuple(filter(None, map(one_line, self.names)))
+            self.children = tuple(filter(None, map(one_line, self.children)))
+
+    def fill_from(self, other: Draft) -> None:
+        """Take from ``other`` what this draft does not say itself; photos all or none, attributes one by one."""
+        for name in _SHARED:
+            if not getattr(self, name):
+                setattr(self, name, getattr(other, name))
+        self.attributes = other.attributes | {name: value for name, value in self.attributes.items() if value}
+        self.image_refs = self.image_refs or list(other.image_refs)
+
+    def packed(self) -> list[Any]:
+        """The draft as plain values, for the disk."""
+        return [getattr(self, name) for name in _FIELDS]
+
+    @classmethod
+    def unpacked(cls, values: list[Any]) -> Draft:
+        return cls(**dict(zip(_FIELDS, values, strict=True)))
+
+
+_SHARED = ("title", "description", "category", "brand", "status", "price", "currency", "link")
+_FIELDS = tuple(f.name for f in fields(Draft))
 
 
 class Builder:
     """Checks drafts and turns them into Products of one catalog."""
 
-    def __init__(self, catalog: str, options: CatalogOptions, tally: Tally) -> None:
+    def __init__(
+        self,
+        catalog: str,
+        options: CatalogOptions,
+        tally: Tally,
+        book: KeyBook,
+        beside: Callable[[str], Table],
+    ) -> None:
         self.options = options
         self.tally = tally
+        self.book = book
+        self.beside = beside
+        """Opens another file in the catalog's place, its header found."""
         self._catalog = catalog
         self._statuses = {status.strip().casefold() for status in options.statuses}
+
+    def fallback_key(self, draft: Draft) -> str:
+        """What the record is known by when its own key is missing or shared; empty when that is not there either."""
+        parts = {
+            "handle": draft.product_key,
+            "sku": draft.sku,
+            "title": plain_text(draft.title),
+            "options": "/".join(plain_text(draft.attributes[name]) for name in sorted(draft.attributes)),
+            "url": one_line(draft.link),
+            "image": one_line(draft.image_refs[0]) if draft.image_refs else "",
+        }
+        found = [parts[name] for name in self.options.key_fallback.split("#")]
+        return "#".join(found) if any(found) else ""
 
     def key_problem(self, draft: Draft) -> Problem | None:
         """What is wrong with the keys (cleaned already)."""
         if not draft.product_key:
-            return Code.MISSING_KEY, "the record has no product key"
+            return Code.MISSING_KEY, f"the record has no product key; {KEY_HINT}"
         for name, value in (
             ("product key", draft.product_key),
             ("variant key", draft.variant_key),
@@ -72,6 +139,7 @@ class Builder:
     def product(self, draft: Draft, record: Record, variant_key: str) -> Product:
         """The Product; what had to be shortened or left out is remarked."""
         name = draft.product_key
+        amount, currency = self._price(draft)
         attributes = {}
         for attribute, value in draft.attributes.items():
             text = self._text(value, ATTRIBUTE_MAX, "attribute", name)
@@ -89,10 +157,21 @@ class Builder:
             attributes=attributes,
             image_refs=self._image_refs(draft.image_refs, name),
             status=one_line(draft.status).casefold(),
+            price=amount,
+            currency=currency,
             source=record.source,
             record=record.number,
             line=record.line,
         )
+
+    def _price(self, draft: Draft) -> tuple[Decimal | None, str]:
+        if not draft.price:
+            return None, ""
+        price = read_price(draft.price, draft.currency or self.options.currency)
+        if price is None:
+            self.tally.remark("price that is no amount left out, product", draft.product_key)
+            return None, ""
+        return price
 
     def _text(self, raw: str, limit: int, what: str, name: str) -> str:
         text = plain_text(raw)
@@ -103,6 +182,7 @@ class Builder:
     def _image_refs(self, refs: list[str], name: str) -> tuple[str, ...]:
         good: dict[str, None] = {}
         for ref in refs:
+            ref = under_root(ref, self.options.media_root)
             reason = refusal(ref)
             if reason:
                 # The reference itself is not repeated: it may hold a password.

@@ -1,68 +1,164 @@
-"""Formats in which each record stands for itself: one record is one product, or one variant of one."""
+"""Formats in which each record stands for itself: one record is one product, or one variant of one.
+
+The records of one product need not be neighbours, and its parent may stand anywhere, or in another file.
+"""
 
 from __future__ import annotations
 
-from packshot.catalog.draft import Builder, Draft
+from collections.abc import Callable, Iterator
+
+from packshot.catalog.draft import KEY_HINT, Builder, Draft
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import EVERY_VARIANT
-from packshot.catalog.records import Record
-from packshot.catalog.seen import SeenKeys
+from packshot.catalog.parents import Parents
+from packshot.catalog.records import Record, Unreadable
+from packshot.catalog.tables import Table
 from packshot.catalog.text import KEY_MAX, attribute_name, plain_text
 from packshot.errors import Code
 
 VARIANT_JOIN = " / "
 
+ReadDraft = Callable[[Record], Draft]
+
+
+def settle_rows(table: Table, builder: Builder, read: ReadDraft, has_variants: bool) -> Iterator[Product | Reject]:
+    """Products and rejects of a table whose every record makes one draft.
+
+    ``has_variants``: several records may share a product key.
+    """
+    catalog = FlatCatalog(builder, has_variants)
+    for record in table.records():
+        if isinstance(record, Unreadable):
+            yield builder.tally.unreadable(record)
+        elif record.blank:
+            builder.tally.blank()
+        else:
+            item = catalog.settle(record, read(record))
+            if item is not None:
+                yield item
+
+
+def settle_families(
+    table: Table, builder: Builder, read: ReadDraft, parents_in: Table | None = None
+) -> Iterator[Product | Reject]:
+    """As :func:`settle_rows`, for formats whose variants name their parent, or whose parents list their variants.
+
+    Goes through the table twice: first for the parents. ``parents_in`` is a second file that holds parents only.
+    """
+    with Parents() as parents:
+        for source in filter(None, (table, parents_in)):
+            for record in source.records():
+                if isinstance(record, Record) and not record.blank:
+                    draft = read(record)
+                    draft.clean_keys()
+                    parents.take(draft)
+        catalog = FlatCatalog(builder, has_variants=True, parents=parents)
+        for record in table.records():
+            if isinstance(record, Unreadable):
+                yield builder.tally.unreadable(record)
+            elif record.blank:
+                builder.tally.blank()
+            else:
+                item = catalog.settle(record, read(record))
+                if item is not None:
+                    yield item
+
 
 class FlatCatalog:
     """Settles drafts one by one: a Product, a further variant of one that was yielded already, or a Reject.
 
-    The records of one product need not be neighbours. Its first acceptable record is the one that counts.
+    The first acceptable record of a product is the one that counts.
     """
 
-    def __init__(self, builder: Builder, has_variants: bool) -> None:
+    def __init__(self, builder: Builder, has_variants: bool, parents: Parents | None = None) -> None:
         self._builder = builder
         self._tally = builder.tally
         self._variants_by = builder.options.variants_by
-        self._records = SeenKeys()
-        self._products = SeenKeys()
         self._has_variants = has_variants or bool(self._variants_by)
+        self._parents = parents
         self._last = Draft()
 
     def settle(self, record: Record, draft: Draft) -> Product | Reject | None:
         """None means: counted as a continuation."""
         draft.clean_keys()
+        if self._parents is not None and not draft.is_parent:
+            joined = self._with_parent(draft, self._parents)
+            if isinstance(joined, str):
+                key = (draft.sku or draft.product_key)[:KEY_MAX]
+                return self._tally.reject(record, Code.ORPHAN_VARIANT, joined, key)
+            draft = joined
+        if draft.is_parent and self._variants_by and self._parents and self._parents.has_children(draft):
+            self._tally.continuation()
+            return None
+        builder = self._builder
         key = draft.product_key
-        problem = self._builder.key_problem(draft)
-        if problem:
-            return self._tally.reject(record, *problem, key[:KEY_MAX])
         # What tells the records of one product apart, where the file has no variant keys, is their SKU.
         variant = draft.variant_key or (draft.sku if draft.sku != key else "")
         chosen = self._chosen(draft, variant)
-        identity = (key, variant, chosen)
-        first = self._records.line(*identity)
-        if first is not None:
-            name = f"{key}/{variant}" if variant else key
-            return self._tally.reject(
-                record, Code.DUPLICATE_KEY, f"key {name!r} was used already, on line {first}", key
-            )
-        if self._has_variants and self._products.line(key, chosen) is not None:
-            self._records.add(record.line, *identity)
+        if builder.options.key_fallback and (not key or builder.book.is_shared(key, variant, chosen)):
+            key = draft.product_key = builder.fallback_key(draft)
+        problem = builder.key_problem(draft)
+        if problem:
+            return self._tally.reject(record, *problem, key[:KEY_MAX])
+        if not builder.book.counts(self._tally.counts.records, key, variant, chosen):
             self._tally.continuation()
-            hint = "a further variant, no product of its own (see variants_by), of"
-            self._tally.remark(hint, key)
+            return None
+        first = builder.book.first(record, key, variant, chosen)
+        if first is not None:
+            return self._again(record, draft, variant, *first)
+        if self._has_variants and builder.book.known_product(key, chosen):
+            builder.book.add(record, key, variant, chosen)
+            self._tally.continuation()
+            self._tally.remark("a further variant, no product of its own (see variants_by), of", key)
             return None
         self._inherit(draft)
-        problem = self._builder.problem(draft)
+        problem = builder.problem(draft)
         if problem:
             return self._tally.reject(record, *problem, key)
         if len(chosen) > KEY_MAX:
             message = f"the variant's values have {len(chosen):,} characters, at most {KEY_MAX} are allowed"
             return self._tally.reject(record, Code.BAD_FIELD, message, key)
-        self._records.add(record.line, *identity)
+        builder.book.add(record, key, variant, chosen)
         self._last = draft
         if self._has_variants:
-            self._products.add(record.line, key, chosen)
-        return self._tally.accept(self._builder.product(draft, record, chosen))
+            builder.book.add_product(key, chosen)
+        return self._tally.accept(builder.product(draft, record, chosen))
+
+    def _again(self, record: Record, draft: Draft, variant: str, line: int, same: bool) -> Reject | None:
+        key = draft.product_key
+        name = f"{key}/{variant}" if variant else key
+        word = "the same" if same else "another"
+        if self._builder.options.on_duplicate == "first":
+            self._tally.continuation()
+            self._tally.remark(f"{word} record with a key that was used already, left out:", name)
+            return None
+        message = f"key {name!r} was used already, on line {line}, by {word} record; on_duplicate says which one counts"
+        if not same:
+            message += f", and {KEY_HINT}"
+        return self._tally.reject(record, Code.DUPLICATE_KEY, message, key)
+
+    def _with_parent(self, draft: Draft, parents: Parents) -> Draft | str:
+        """A variant merged with its parent; a sentence when the parent is not there and the draft cannot do without."""
+        name = parents.parent_of(draft)
+        if not name:
+            return draft
+        parent = parents.get(name)
+        if parent is None:
+            if not plain_text(draft.title):
+                return f"a variant of {name!r}, which is not in the catalog, and without a title of its own"
+            self._tally.remark("variant whose parent is not in the catalog, taken by itself:", draft.sku or name)
+            draft.product_key = draft.product_key or draft.sku
+            return draft
+        if self._variants_by:
+            draft.product_key = parent.product_key
+            draft.fill_from(parent)
+            return draft
+        # One Product for all variants: the parent speaks for them, whichever record comes first.
+        parent.fill_from(draft)
+        parent.variant_key = draft.variant_key or draft.sku
+        parent.sku = parent.sku or draft.sku
+        parent.is_parent = False
+        return parent
 
     def _inherit(self, draft: Draft) -> None:
         """Exports that list variants below their product state its texts and photos once: in the first record."""

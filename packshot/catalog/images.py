@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 _MAX = 2048
 
@@ -24,6 +24,8 @@ def split_refs(cell: str, separator: str) -> list[str]:
             items = None
         if isinstance(items, list) and all(isinstance(item, str) for item in items):
             return [item.strip() for item in items if item.strip()]
+    if separator == "json":
+        return []
     if not separator:
         parts = [cell]
     elif separator == "," and re.match("https?://", cell, re.IGNORECASE):
@@ -31,6 +33,19 @@ def split_refs(cell: str, separator: str) -> list[str]:
     else:
         parts = cell.split(separator)
     return [part.strip() for part in parts if part.strip()]
+
+
+def under_root(ref: str, root: str) -> str:
+    """A relative reference below ``root`` (an http(s) URL or a folder); others as they are.
+
+    A leading slash is the root's own, as in Magento's ``/m/h/mh01.jpg``.
+    """
+    if not root or re.match("[a-z][a-z0-9+.-]*:|//", ref, re.IGNORECASE):
+        return ref
+    path = ref.lstrip("/")
+    if "//" in root:
+        path = quote(path, safe="/%-._~!$&'()*+,;=:@")
+    return f"{root.rstrip('/')}/{path}"
 
 
 def refusal(ref: str) -> str:

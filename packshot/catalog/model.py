@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from packshot.errors import Code
 
@@ -27,6 +28,10 @@ class Product:
     image_refs: tuple[str, ...] = ()
     """The product's own photos, best first: http(s) URLs, or paths relative to the catalog file's folder."""
     status: str = ""
+    price: Decimal | None = None
+    """For people and exports; prompts never see it."""
+    currency: str = ""
+    """ISO 4217, upper case; empty when the catalog does not say."""
     source: str = ""
     record: int = 0
     line: int = 0

@@ -1,85 +1,83 @@
-"""Opens a catalog: finds out what the file is, refuses what cannot work, then streams products and rejects."""
+"""Opens a catalog: finds out what each file is, refuses what cannot work, then streams products and rejects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from packshot.catalog import jsonl
-from packshot.catalog.dialect import find_delimiter
+from packshot.catalog import formats
 from packshot.catalog.draft import Builder
-from packshot.catalog.encoding import find_encoding
-from packshot.catalog.filecheck import HEAD, bad_catalog, read_head
-from packshot.catalog.formats import TableFormat, choose_format
+from packshot.catalog.filecheck import bad_catalog
+from packshot.catalog.formats import Format, objects
 from packshot.catalog.model import Counts, Product, Reject
 from packshot.catalog.options import CatalogOptions
-from packshot.catalog.records import Record, TextFile, line_records, read_header, table_records
+from packshot.catalog.records import Record
+from packshot.catalog.seen import KeyBook
+from packshot.catalog.source import Source, local_file
+from packshot.catalog.tables import Table
+from packshot.catalog.tables.opening import open_table
 from packshot.catalog.tally import Tally
 from packshot.catalog.text import one_line, slug
+from packshot.catalog.where import Selected
+
+
+class Part:
+    """One file of a catalog, understood: its table, its format and which columns are used for what."""
+
+    def __init__(self, source: Source, options: CatalogOptions) -> None:
+        self.source = source
+        try:
+            self.table: Table = open_table(source, options)
+            self.format: Format = formats.choose(self.table, options)
+        except UnicodeError as error:
+            raise bad_catalog(source.label, f"cannot be read as {options.encoding or 'text'}: {error}") from None
+        self.mapping = self.format.resolve(self.table, options)
+        if options.where and self.format is not objects:
+            self.table = Selected(self.table, options.where, self.format.FILL_DOWN)
+        if all(isinstance(record, Record) and record.blank for record in self.table.records()):
+            raise bad_catalog(source.label, "has a header but no records")
 
 
 class CatalogReader:
-    """Iterate it for Products and Rejects in file order; each new iteration opens the file again.
+    """Iterate it for Products and Rejects in file order; each new iteration opens the files again.
 
     ``counts`` belongs to the latest iteration and adds up whenever an item has just been yielded. Memory does not grow
-    with the file, but for 8-byte hashes of the keys seen (about 120 bytes a product with their bookkeeping).
+    with the files, but for hashes of the keys seen (about 120 bytes a product with their bookkeeping).
     """
 
-    def __init__(self, path: Path, options: CatalogOptions) -> None:
+    def __init__(self, sources: Sequence[Source], options: CatalogOptions) -> None:
         self.options = options
-        self.name: str = one_line(options.name) or slug(path.stem)[:64] or "catalog"
-        self.format: str = options.format
-        self.delimiter: str = ""
-        self.mapping_used: dict[str, list[str]] = {}
+        self.parts = [Part(source, options) for source in sources]
+        first = self.parts[0]
+        self.name: str = one_line(options.name) or slug(first.source.stem)[:64] or "catalog"
+        self.format: str = first.format.NAME
+        self.kind: str = first.table.kind
+        self.encoding: str = first.table.encoding
+        self.delimiter: str = first.table.delimiter
+        self.mapping_used: dict[str, list[str]] = first.mapping
         self._tally = Tally()
-        self._header: list[str] = []
-        self._table: TableFormat | None = None
-        head = read_head(path)
-        encoding = find_encoding(path, head, options.encoding)
-        self.encoding: str = encoding.name
-        self._file = TextFile(path, encoding.name)
-        self._fixed_notes = [encoding.note] if encoding.note else []
-        try:
-            self._probe(whole=len(head) < HEAD)
-        except UnicodeError as error:
-            raise bad_catalog(path, f"cannot be read as {encoding.name}: {error}") from None
-
-    def _probe(self, whole: bool) -> None:
-        with self._file.open() as text:
-            sample = text.read(HEAD)
-        if self.format == "jsonl" or (self.format == "auto" and sample.lstrip().startswith("{")):
-            self.format = jsonl.NAME
-            self.mapping_used = jsonl.resolve(self._file, self.options)
-            return
-        path = self._file.path
-        self.delimiter = self.options.delimiter or find_delimiter(sample, whole)
-        self._header = self._checked_header()
-        self._table = choose_format(self.format, self._header)
-        self.format = self._table.NAME
-        self.mapping_used = self._table.resolve(path, self._header, self.options)
-        records = table_records(self._file, self.delimiter)
-        if all(isinstance(record, Record) and record.blank for record in records):
-            raise bad_catalog(path, "has a header but no records")
-
-    def _checked_header(self) -> list[str]:
-        path = self._file.path
-        header, fault = read_header(self._file, self.delimiter)
-        if fault:
-            raise bad_catalog(path, f"has a header that cannot be read: {fault[1]}")
-        if not header:
-            raise bad_catalog(path, "holds nothing but blanks")
-        twice = sorted({name for name in header if name and header.count(name) > 1})
-        if twice:
-            raise bad_catalog(path, f"has two columns of the same name: {', '.join(map(repr, twice))}")
-        return header
 
     def __iter__(self) -> Iterator[Product | Reject]:
         self._tally = Tally()
-        builder = Builder(self.name, self.options, self._tally)
-        if self._table is None:
-            return jsonl.items(line_records(self._file), self.mapping_used, builder)
-        records = table_records(self._file, self.delimiter)
-        return self._table.items(records, self._header, self.mapping_used, builder)
+        last_counts = self.options.on_duplicate == "last"
+        book = KeyBook(last_counts)
+        if last_counts or self.options.key_fallback:
+            # What is shared, or comes last, is only known when all was seen: a pass that nobody hears of goes before.
+            for _ in self._items(Tally(), book):
+                pass
+            book = KeyBook(last_counts, earlier=book)
+        return self._items(self._tally, book)
+
+    def _items(self, tally: Tally, book: KeyBook) -> Iterator[Product | Reject]:
+        for part in self.parts:
+            builder = Builder(self.name, self.options, tally, book, partial(self._beside, part))
+            yield from part.format.items(part.table, part.mapping, builder)
+
+    def _beside(self, part: Part, name: str) -> Table:
+        table = open_table(part.source.beside(name), self.options)
+        formats.choose(table, self.options)
+        return table
 
     @property
     def counts(self) -> Counts:
@@ -89,14 +87,16 @@ class CatalogReader:
     @property
     def notes(self) -> list[str]:
         """What a person should know: guesses made, texts shortened, references left out. Complete after iterating."""
-        return self._fixed_notes + self._tally.notes
+        several = len(self.parts) > 1
+        told = [f"{p.table.name}: {note}" if several else note for p in self.parts for note in p.table.notes]
+        return told + self._tally.notes
 
 
 def open_catalog(path: Path | str, options: CatalogOptions | None = None) -> CatalogReader:
     """Open a catalog file for reading.
 
     Raises:
-        ConfigError: the file is missing, is no catalog (a web page, a workbook, empty...), or does not fit the options.
+        ConfigError: the file is missing, is no catalog (a web page, an archive, empty...), or does not fit the options.
             The message names the file and what was found.
     """
-    return CatalogReader(Path(path), options or CatalogOptions())
+    return CatalogReader([local_file(Path(path))], options or CatalogOptions())

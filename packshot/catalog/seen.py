@@ -1,24 +1,60 @@
-"""Remembers keys in little memory."""
+"""Which keys a catalog used already, in little memory."""
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from packshot.catalog.records import Record
+
+_LINE_BITS = 40
 
 
-class SeenKeys:
-    """Key -> the line it was first met on. Keeps 8-byte hashes, not texts: two of a million differing keys share one
-    with a probability of about 3 in 100 million."""
+class KeyBook:
+    """The keys of one pass over a catalog.
 
-    def __init__(self) -> None:
-        self._lines: dict[int, int] = {}
+    Keeps 8-byte hashes, not texts: two of a million differing keys share one with a probability of about 3 in 100
+    million. ``earlier`` is the book of a pass before this one, for rules that need to know the whole catalog.
+    """
 
-    def line(self, *parts: str) -> int | None:
-        """The line where this key was added, or None."""
-        return self._lines.get(_hash(parts))
+    def __init__(self, last_counts: bool = False, earlier: KeyBook | None = None) -> None:
+        self._first: dict[int, int] = {}
+        """Key -> line of its first record, and 24 bits of that record's hash above it."""
+        self._products: set[int] = set()
+        self._shared: set[int] = set()
+        self._last: dict[int, int] | None = {} if last_counts and earlier is None else None
+        self._earlier = earlier
 
-    def add(self, line: int, *parts: str) -> None:
-        self._lines.setdefault(_hash(parts), line)
+    def first(self, record: Record, *key: str) -> tuple[int, bool] | None:
+        """Line of the first record with this key, and whether its cells were the same; None when there is none."""
+        known = self._first.get(hash(key))
+        if known is None:
+            return None
+        self._shared.add(hash(key))
+        return known & ((1 << _LINE_BITS) - 1), known >> _LINE_BITS == _digest(record)
+
+    def add(self, record: Record, *key: str) -> None:
+        """Remember the record that came first with this key."""
+        self._first.setdefault(hash(key), _digest(record) << _LINE_BITS | record.line)
+
+    def known_product(self, *key: str) -> bool:
+        return hash(key) in self._products
+
+    def add_product(self, *key: str) -> None:
+        self._products.add(hash(key))
+
+    def is_shared(self, *key: str) -> bool:
+        """Did the earlier pass meet several records with this key?"""
+        return self._earlier is not None and hash(key) in self._earlier._shared
+
+    def counts(self, serial: int, *key: str) -> bool:
+        """False for a record after which another one with this key comes, where the last one counts.
+
+        ``serial``: records before it, in all files of the catalog.
+        """
+        if self._last is not None:
+            self._last[hash(key)] = serial
+        if self._earlier is None or self._earlier._last is None:
+            return True
+        return self._earlier._last.get(hash(key)) == serial
 
 
-def _hash(parts: tuple[str, ...]) -> int:
-    return int.from_bytes(blake2b("\x00".join(parts).encode("utf-8"), digest_size=8).digest(), "big")
+def _digest(record: Record) -> int:
+    return hash(record.cells) & 0xFFFFFF

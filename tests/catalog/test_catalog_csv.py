@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from packshot.catalog import CatalogOptions, open_catalog, records
+from packshot.catalog import CatalogOptions, open_catalog
+from packshot.catalog.tables import text as records
 from packshot.errors import Code
 from tests.catalog.catalog_files import read, read_all, write
 
@@ -219,8 +220,8 @@ def test_commas_inside_urls_are_not_separators(tmp_path: Path) -> None:
 
 def test_image_separator(tmp_path: Path) -> None:
     path = write(tmp_path, 'sku,title,image\n1,Mug,"a.jpg|b, c.jpg"\n')
-    assert read(path, image_separator="|")[1][0].image_refs == ("a.jpg", "b, c.jpg")
-    assert read(path, image_separator="")[1][0].image_refs == ("a.jpg|b, c.jpg",)
+    assert read(path, split={"image_refs": "|"})[1][0].image_refs == ("a.jpg", "b, c.jpg")
+    assert read(path, split={"image_refs": ""})[1][0].image_refs == ("a.jpg|b, c.jpg",)
 
 
 # --- columns and variants ---------------------------------------------------------------------------------------

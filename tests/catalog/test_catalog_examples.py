@@ -73,7 +73,7 @@ def test_json_lines() -> None:
 
 
 def test_a_german_table_by_mapping() -> None:
-    reader, products, rejects = read(CATALOGS / "products_plain.csv", mapping=PLAIN, image_separator="|")
+    reader, products, rejects = read(CATALOGS / "products_plain.csv", mapping=PLAIN, split={"image_refs": "|"})
     assert (reader.delimiter, len(products), rejects) == (";", 4, [])
     assert products[1].title == "Leinenhemd »Düne«"
     assert products[1].attributes == {"color": "weiß", "material": "Leinen"}

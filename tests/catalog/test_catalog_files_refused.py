@@ -109,7 +109,7 @@ def test_options_that_make_no_sense(options: dict[str, object]) -> None:
 
 
 def test_json_lines_without_objects_or_mapped_keys(tmp_path: Path) -> None:
-    assert "no JSON object" in refusal(write(tmp_path, GOOD), format="jsonl")
+    assert "no JSON object" in refusal(write(tmp_path, GOOD), format="json")
     path = write(tmp_path, '{"nr": 1, "bez\\ud800": "x"}\n', "shop.jsonl")
     assert "'nummer'" in refusal(path, mapping={"product_key": "nummer"})
     assert "'title'" in refusal(path, mapping={"product_key": "nr"})

@@ -17,7 +17,7 @@ def test_objects_become_products(tmp_path: Path) -> None:
         '{"id": "002", "title": "T&amp;C", "images": [{"src": "https://x.example/b.jpg"}, {"alt": "none"}]}\r\n'
     )
     reader, products, rejects = read(write(tmp_path, text, "shop.jsonl"))
-    assert (reader.format, rejects, reader.counts.blank) == ("jsonl", [], 1)
+    assert (reader.format, rejects, reader.counts.blank) == ("json", [], 1)
     one, two = products
     assert (one.product_key, one.attributes, one.image_refs) == ("1", {"color": "red", "height_cm": "9.50"}, ("a.jpg",))
     assert (two.product_key, two.title, two.image_refs) == ("002", "T&C", ("https://x.example/b.jpg",))

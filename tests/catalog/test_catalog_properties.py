@@ -34,7 +34,7 @@ def survive(content: bytes, **options: Any) -> None:
 
 
 @LIGHT
-@given(st.binary(max_size=300), st.sampled_from(["auto", "csv", "shopify", "jsonl"]))
+@given(st.binary(max_size=300), st.sampled_from(["auto", "csv", "shopify", "json"]))
 def test_any_bytes(content: bytes, format: str) -> None:
     survive(content, format=format)
 
@@ -92,7 +92,7 @@ OBJECT = st.dictionaries(st.sampled_from(["id", "title", "images", "attributes",
 @LIGHT
 @given(st.lists(OBJECT | JSON, max_size=6), st.binary(max_size=20))
 def test_any_json_lines(values: list[Any], tail: bytes) -> None:
-    survive(b"\n".join(json.dumps(value).encode() for value in values) + b"\n" + tail, format="jsonl")
+    survive(b"\n".join(json.dumps(value).encode() for value in values) + b"\n" + tail, format="json")
 
 
 WORD = st.text(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from packshot.catalog import Product, shopify_product
+from packshot.catalog import Product
+from packshot.catalog.formats import shopify_product
 from packshot.errors import Code
 from tests.catalog.catalog_files import read, write
 

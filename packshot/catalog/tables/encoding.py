@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass
-from pathlib import Path
 
+from packshot.catalog.source import Source
 from packshot.errors import Code, ConfigError
 
 DAMAGED = "\udcff"
 """Stands for bytes that are not text in the file's encoding; no valid text holds it."""
 
-GUESS = "cp1252"
 MARK_DAMAGED = "packshot-mark-damaged"
 _BLOCK = 1 << 20
 
@@ -41,15 +40,16 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(MARK_DAMAGED, _mark)
 
 
-def find_encoding(path: Path, head: bytes, declared: str) -> Encoding:
+def find_encoding(source: Source, head: bytes, declared: str, fallback: str) -> Encoding:
     """The declared encoding, else what mark, NULs and a pass over the whole file say (a 50 MB file: about 0.1 s)."""
-    if declared:
+    for name in filter(None, (declared, fallback)):
         try:
-            "".encode(declared)
+            "".encode(name)
         except (LookupError, ValueError):
             raise ConfigError(
-                Code.CATALOG_INVALID, f"{declared!r} is not an encoding (allowed: Python codec names, such as cp1252)"
+                Code.CATALOG_INVALID, f"{name!r} is not an encoding (allowed: Python codec names, such as cp1252)"
             ) from None
+    if declared:
         return Encoding(declared)
     for mark, name in _MARKS:
         if head.startswith(mark):
@@ -57,7 +57,7 @@ def find_encoding(path: Path, head: bytes, declared: str) -> Encoding:
     wide = _wide_by_nuls(head)
     if wide:
         return Encoding(wide, f"no byte order mark, but every second byte is NUL: read as {wide}")
-    return _utf8_or_guess(path)
+    return _utf8_or(fallback, source)
 
 
 def _wide_by_nuls(head: bytes) -> str:
@@ -70,10 +70,10 @@ def _wide_by_nuls(head: bytes) -> str:
     return ""
 
 
-def _utf8_or_guess(path: Path) -> Encoding:
+def _utf8_or(fallback: str, source: Source) -> Encoding:
     decoder = codecs.getincrementaldecoder("utf-8")(errors=MARK_DAMAGED)
     wide = damaged = 0
-    with path.open("rb") as file:
+    with source.open() as file:
         while block := file.read(_BLOCK):
             text = decoder.decode(block)
             if not text.isascii():
@@ -87,4 +87,6 @@ def _utf8_or_guess(path: Path) -> Encoding:
     # of them. Reading the latter as cp1252 would garble every accent of the file to save one record.
     if wide > damaged:
         return Encoding("utf-8", f"UTF-8 with {damaged} damaged places: the records that hold them are rejected")
-    return Encoding(GUESS, f"not UTF-8: read as {GUESS}, which is a guess; name the encoding if letters look wrong")
+    return Encoding(
+        fallback, f"not UTF-8: read as {fallback}, which is a guess; name the encoding if letters look wrong"
+    )

@@ -8,19 +8,19 @@ Source: help.shopify.com, "Using CSV files to import and export products".
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from packshot.catalog.columns import metafield_name, missing_columns
 from packshot.catalog.draft import Builder
 from packshot.catalog.filecheck import bad_catalog
+from packshot.catalog.formats.shopify_product import OPTION_COUNT, Row, ShopifyProduct, refuse_unplaced
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import ATTRIBUTE_PREFIX, CatalogOptions
-from packshot.catalog.records import Record, Unreadable
-from packshot.catalog.seen import SeenKeys
-from packshot.catalog.shopify_product import OPTION_COUNT, Row, ShopifyProduct, refuse_unplaced
+from packshot.catalog.records import Record
+from packshot.catalog.tables import Table
 from packshot.catalog.text import one_line
 
 NAME = "shopify"
+FILL_DOWN = True
 
 _OPTIONS = range(1, OPTION_COUNT + 1)
 
@@ -51,12 +51,13 @@ def detect(header: list[str]) -> bool:
     return bool(folded & {"handle", "url handle"}) and "title" in folded and bool(folded & _MARKS)
 
 
-def resolve(path: Path, header: list[str], options: CatalogOptions) -> dict[str, list[str]]:
+def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     """Target -> columns; the mapping may replace the column of a product's text or add attributes.
 
     Raises:
         ConfigError: handle or title are missing, a column stands twice, or the mapping asks for what cannot be.
     """
+    path, header = table.label, table.header
     known = {name for names in _NAMES.values() for name in names}
     folded: dict[str, str] = {}
     for name in header:
@@ -84,21 +85,19 @@ def resolve(path: Path, header: list[str], options: CatalogOptions) -> dict[str,
     return {target: columns for target, columns in mapping.items() if columns}
 
 
-def items(
-    records: Iterator[Record | Unreadable], header: list[str], mapping: Mapping[str, list[str]], builder: Builder
-) -> Iterator[Product | Reject]:
+def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> Iterator[Product | Reject]:
     """Products and rejects, each when the last row of its product has been read, ordered by record number."""
+    header = table.header
     places = {target: [header.index(name) for name in names] for target, names in mapping.items()}
-    seen = SeenKeys()
     product: ShopifyProduct | None = None
-    for record in records:
+    for record in table.records():
         if isinstance(record, Record) and record.blank:
             builder.tally.blank()
             continue
         row = _row(record, places) if isinstance(record, Record) else None
         handle = one_line(row.texts["product_key"]) if row else ""
         if product is not None and (product.full or handle not in ("", product.handle)):
-            yield from product.settle(builder, seen)
+            yield from product.settle(builder)
             product = None
         if row is not None and handle:
             if product is None:
@@ -111,7 +110,7 @@ def items(
         else:
             yield refuse_unplaced(record, builder)
     if product is not None:
-        yield from product.settle(builder, seen)
+        yield from product.settle(builder)
 
 
 def _row(record: Record, places: Mapping[str, list[int]]) -> Row:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from packshot.catalog.draft import Builder, Draft
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import ATTRIBUTE_PREFIX, EVERY_VARIANT, TEXT_TARGETS
 from packshot.catalog.records import Record, Unreadable
-from packshot.catalog.seen import SeenKeys
 from packshot.catalog.text import KEY_MAX, attribute_name, one_line, plain_text
 from packshot.errors import Code
 
@@ -79,7 +78,7 @@ class ShopifyProduct:
     def add(self, row: Row) -> None:
         """A further row of this handle."""
         if not row.is_variant:
-            self._further.append(replace(row.record, cells=()))
+            self._further.append(row.record._replace(cells=()))
         self._take(row, is_variant=row.is_variant)
 
     def add_unplaced(self, record: Record | Unreadable) -> None:
@@ -94,7 +93,7 @@ class ShopifyProduct:
             values = (one_line(row.texts.get(f"option{n}_value", "")) for n in range(1, OPTION_COUNT + 1))
             self._variants.append(
                 _Variant(
-                    replace(row.record, cells=()),
+                    row.record._replace(cells=()),
                     # Spreadsheets keep leading zeros only behind an apostrophe; exports carry it along.
                     row.texts.get("sku", "").removeprefix("'"),
                     row.texts.get("variant_image", ""),
@@ -102,10 +101,10 @@ class ShopifyProduct:
                 )
             )
 
-    def settle(self, builder: Builder, seen: SeenKeys) -> Iterator[Product | Reject]:
+    def settle(self, builder: Builder) -> Iterator[Product | Reject]:
         """Products and rejects in the order of their records; every row is counted."""
         outcomes: dict[int, tuple[Record, Product | tuple[Code, str]]] = {}
-        problem = self._problem(builder, seen)
+        problem = self._problem(builder)
         if problem:
             outcomes[self._first.record.number] = self._first.record, problem
         else:
@@ -125,15 +124,17 @@ class ShopifyProduct:
                 else:
                     yield builder.tally.reject(record, *outcome, self.handle[:KEY_MAX])
 
-    def _problem(self, builder: Builder, seen: SeenKeys) -> tuple[Code, str] | None:
-        first_line = seen.line(self.handle)
-        if first_line is not None:
+    def _problem(self, builder: Builder) -> tuple[Code, str] | None:
+        record = self._first.record
+        known = builder.book.first(record, self.handle)
+        if known is not None:
+            first_line, _ = known
             return (
                 Code.DUPLICATE_KEY,
                 f"handle {self.handle[:KEY_MAX]!r} was used already, by the product on line {first_line}; "
                 "the rows of one product must stand together",
             )
-        seen.add(self._first.record.line, self.handle)
+        builder.book.add(record, self.handle)
         draft = self._draft(self._variants)
         return builder.key_problem(draft) or builder.problem(draft)
 

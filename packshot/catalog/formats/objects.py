@@ -1,11 +1,9 @@
-"""JSON lines: one object a line is one product (or variant); the mapping takes dotted paths into it."""
+"""JSON: one object is one product (or variant); the mapping takes dotted paths into it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 from packshot.catalog.columns import find_columns, listed, missing_columns
 from packshot.catalog.draft import Builder, Draft
@@ -14,85 +12,71 @@ from packshot.catalog.flat import FlatCatalog
 from packshot.catalog.images import split_refs
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import ATTRIBUTE_PREFIX, TEXT_TARGETS, CatalogOptions
-from packshot.catalog.records import Record, TextFile, Unreadable, line_records
+from packshot.catalog.records import Unreadable
+from packshot.catalog.tables import Table
+from packshot.catalog.tables.json_text import parse_object
 from packshot.catalog.text import attribute_name
+from packshot.catalog.where import not_accepted
 from packshot.errors import Code
 
-NAME = "jsonl"
+NAME = "json"
+FILL_DOWN = False
 
-_SAMPLE = 100
 _REF_KEYS = ("url", "src", "uri", "href", "link", "path")
 """Where a list of image objects keeps the reference, when the mapping does not say."""
 
 
-def resolve(file: TextFile, options: CatalogOptions) -> dict[str, list[str]]:
+def detect(columns: list[str]) -> bool:
+    """Never by its keys: what is JSON shows before."""
+    return False
+
+
+def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     """Target -> paths, by the mapping and the keys of the first objects.
 
     Raises:
-        ConfigError: no object among the first ones, or a mapped path's first key is in none of them.
+        ConfigError: a mapped path's first key is in none of them, or no key holds the product's key or title.
     """
-    keys: dict[str, None] = {}
-    objects = 0
-    for record in islice(line_records(file), _SAMPLE):
-        parsed = _parse(record) if isinstance(record, Record) and not record.blank else None
-        if isinstance(parsed, dict):
-            objects += 1
-            keys.update(dict.fromkeys(parsed))
-    if not objects:
-        raise bad_catalog(file.path, f"holds no JSON object in its first {_SAMPLE} lines: one object a line is wanted")
+    keys = table.header
     mapping = find_columns(keys, options)
     wanted = [path for target in options.mapping for path in options.columns(target) or []]
     missing = [path for path in dict.fromkeys(wanted) if _steps(path)[0] not in keys and path not in keys]
     if missing:
-        raise missing_columns(file.path, missing, keys, kind=f"key (looked at {objects} objects)")
+        raise missing_columns(table.label, missing, keys, kind="key in its first objects:")
     for target in ("product_key", "title"):
         if target not in mapping or not mapping[target]:
-            raise bad_catalog(file.path, f"has no key known to hold {target!r}: map one. Found: {listed(keys)}")
+            raise bad_catalog(table.label, f"has no key known to hold {target!r}: map one. Found: {listed(keys)}")
     return mapping
 
 
-def items(
-    records: Iterator[Record | Unreadable], mapping: Mapping[str, list[str]], builder: Builder
-) -> Iterator[Product | Reject]:
+def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> Iterator[Product | Reject]:
     """Products and rejects in file order."""
     tally = builder.tally
     has_variants = "variant_key" in mapping or mapping.get("sku", []) not in ([], mapping["product_key"])
     catalog = FlatCatalog(builder, has_variants)
-    for record in records:
+    for record in table.records():
         if isinstance(record, Unreadable):
             yield tally.unreadable(record)
             continue
         if record.blank:
             tally.blank()
             continue
-        parsed = _parse(record)
+        parsed = parse_object(record.cells[0])
         if isinstance(parsed, str):
             yield tally.reject(record, Code.BAD_JSON, parsed)
             continue
-        item = catalog.settle(record, _draft(parsed, mapping, builder.options.image_separator))
+        refusal = _unwanted(parsed, builder.options.where)
+        if refusal:
+            yield tally.reject(record, Code.NOT_SELECTED, refusal)
+            continue
+        item = catalog.settle(record, _draft(parsed, mapping, builder.options.separator("image_refs")))
         if item is not None:
             yield item
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _parse(record: Record) -> dict[str, Any] | str:
-    """The object, or what is wrong with the line. Numbers stay as they are written: ``1.10`` is not ``1.1``."""
-    try:
-        value = json.loads(record.cells[0], parse_constant=_refuse_constant, parse_float=str, parse_int=str)
-    except json.JSONDecodeError as error:
-        ended = error.pos >= len(record.cells[0]) or error.msg.startswith("Unterminated string")
-        cut = "; it may be cut off" if ended else ""
-        return f"the line is not JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1}{cut}"
-    except ValueError as error:
-        return f"the line is not JSON: {error}"
-    except RecursionError:
-        return "the line nests lists or objects too deeply"
-    if not isinstance(value, dict):
-        return "the line is JSON but not an object"
-    return value
+def _unwanted(parsed: dict[str, Any], where: Mapping[str, list[str]]) -> str:
+    reasons = (not_accepted(path, _text(_lookup(parsed, path)), accepted) for path, accepted in where.items())
+    return next(filter(None, reasons), "")
 
 
 def _steps(path: str) -> list[str]:

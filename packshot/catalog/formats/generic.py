@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from packshot.catalog.columns import check_mapping, find_columns
 from packshot.catalog.draft import Builder, Draft
-from packshot.catalog.flat import FlatCatalog
+from packshot.catalog.flat import settle_rows
 from packshot.catalog.images import split_refs
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import ATTRIBUTE_PREFIX, TEXT_TARGETS, CatalogOptions
-from packshot.catalog.records import Record, Unreadable
+from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
 
 NAME = "csv"
+FILL_DOWN = False
 
 # WooCommerce: "Attribute 1 name" and "Attribute 1 value(s)"; Spryker: attribute_key_1 and value_1.
 _PAIRS = (
@@ -29,36 +29,25 @@ def detect(header: list[str]) -> bool:
     return True
 
 
-def resolve(path: Path, header: list[str], options: CatalogOptions) -> dict[str, list[str]]:
+def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     """Target -> columns.
 
     Raises:
         ConfigError: a mapped column is missing, or no column holds the key or the title.
     """
-    mapping = find_columns(header, options)
-    check_mapping(path, options, header, mapping)
+    mapping = find_columns(table.header, options)
+    check_mapping(table.label, options, table.header, mapping)
     return mapping
 
 
-def items(
-    records: Iterator[Record | Unreadable], header: list[str], mapping: Mapping[str, list[str]], builder: Builder
-) -> Iterator[Product | Reject]:
+def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> Iterator[Product | Reject]:
     """Products and rejects in file order."""
-    tally = builder.tally
+    header = table.header
     places = {target: [header.index(name) for name in names] for target, names in mapping.items()}
     pairs = _attribute_pairs(header)
-    separator = builder.options.image_separator
+    separator = builder.options.separator("image_refs")
     has_variants = "variant_key" in places or places.get("sku", []) not in ([], places["product_key"])
-    catalog = FlatCatalog(builder, has_variants)
-    for record in records:
-        if isinstance(record, Unreadable):
-            yield tally.unreadable(record)
-        elif record.blank:
-            tally.blank()
-        else:
-            item = catalog.settle(record, _draft(record.cells, places, pairs, separator))
-            if item is not None:
-                yield item
+    return settle_rows(table, builder, lambda record: _draft(record.cells, places, pairs, separator), has_variants)
 
 
 def _attribute_pairs(header: list[str]) -> list[tuple[int, int]]:

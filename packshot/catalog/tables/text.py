@@ -1,0 +1,182 @@
+"""Delimited text: CSV, tab-separated and the like.
+
+The standard library's ``csv`` reads cells well but says nothing about records that are too short, too long, cut off
+at the end of the file or full of bytes that are no text. Those checks are made here, once for all formats.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TextIO
+
+from packshot.catalog.filecheck import bad_catalog
+from packshot.catalog.options import CatalogOptions
+from packshot.catalog.records import Record, Unreadable
+from packshot.catalog.source import Source
+from packshot.catalog.tables import TOP, TopRow
+from packshot.catalog.tables.dialect import find_delimiter, is_separator_line
+from packshot.catalog.tables.encoding import DAMAGED, MARK_DAMAGED
+from packshot.errors import Code
+
+CELL_MAX = 1 << 20
+"""Characters in one cell. The module's own limit of 128 Ki is met by descriptions with pictures inside them."""
+LINE_MAX = 8 << 20
+"""Characters in one physical line; the rest of a longer one is skipped, so that no file can fill the memory."""
+SAMPLE = 1 << 16
+
+Fault = tuple[Code, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """Where to read and as what; opens anew for each pass."""
+
+    source: Source
+    encoding: str
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def open(self) -> TextIO:
+        # newline="" keeps line ends as they are: csv needs them inside quoted cells, and CR-only files split right.
+        return io.TextIOWrapper(self.source.open(), encoding=self.encoding, errors=MARK_DAMAGED, newline="")
+
+
+class Lines:
+    """Physical lines for ``csv``, remembering what was wrong with those of the record being read."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+        self.number = 0
+        self.ended = False
+        self.fault: Fault | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        readline = self._text.readline
+        while line := readline(LINE_MAX):
+            self.number += 1
+            if len(line) == LINE_MAX and line[-1] not in "\r\n":
+                self.fault = Code.BAD_FIELD, f"line {self.number} is longer than {LINE_MAX:,} characters"
+                while (rest := readline(LINE_MAX)) and rest[-1] not in "\r\n":
+                    pass
+            elif not line.isascii() and DAMAGED in line:
+                self.fault = Code.BAD_TEXT, f"line {self.number} holds bytes that are no text in this encoding"
+            elif "\x00" in line:
+                self.fault = Code.BAD_TEXT, f"line {self.number} holds a NUL character"
+            yield line
+        self.ended = True
+
+    def take_fault(self) -> Fault | None:
+        fault, self.fault = self.fault, None
+        return fault
+
+
+def _rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, tuple[str, ...], Fault | None]]:
+    """(first line, stripped cells, fault) for each logical record, the header included."""
+    csv.field_size_limit(max(csv.field_size_limit(), CELL_MAX))
+    reader = csv.reader(iter(lines), delimiter=delimiter, skipinitialspace=True)
+    strip = str.strip
+    while True:
+        line = lines.number + 1
+        try:
+            cells = tuple(map(strip, next(reader)))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            # Reading goes on at the next line: if the cell was open by mistake, the rest of the file is saved.
+            lines.take_fault()
+            yield line, (), (Code.BAD_FIELD, f"the record is not readable as CSV: {error}")
+            continue
+        fault = lines.take_fault() if lines.fault else None
+        if lines.ended:  # csv asked for more lines to finish this record: only a cell still open does that
+            fault = Code.OPEN_QUOTE, f"a quoted cell that begins in this record (line {line}) never ends"
+        yield line, cells, fault
+
+
+class DelimitedText:
+    """A :class:`~packshot.catalog.tables.Table` of delimited text."""
+
+    kind = "CSV"
+    objects = False
+
+    def __init__(self, source: Source, encoding: str, options: CatalogOptions) -> None:
+        self._file = TextFile(source, encoding)
+        self.name, self.label = source.name, source.label
+        self.encoding = encoding
+        self.notes: list[str] = []
+        self.header: list[str] = []
+        with self._file.open() as text:
+            sample = text.read(SAMPLE + 1)
+        self.delimiter = options.delimiter or find_delimiter(sample[:SAMPLE], whole=len(sample) <= SAMPLE)
+        self._header_line = 0
+        self._drop_surplus = options.on_bad_width == "drop_empty_surplus"
+
+    def top(self) -> list[TopRow]:
+        rows: list[TopRow] = []
+        with self._file.open() as text:
+            for line, cells, fault in _rows(Lines(text), self.delimiter):
+                if fault and not rows:
+                    raise bad_catalog(self.label, f"has a header that cannot be read: {fault[1]}")
+                if fault:
+                    break
+                if any(cells) and not is_separator_line(self.delimiter.join(cells)):
+                    rows.append(TopRow(line, list(cells)))
+                if len(rows) == TOP:
+                    break
+        return rows
+
+    def begin_below(self, line: int) -> None:
+        with self._file.open() as text:
+            for begins, cells, fault in _rows(Lines(text), self.delimiter):
+                if begins == line and fault:
+                    raise bad_catalog(self.label, f"has a header that cannot be read: {fault[1]}")
+                if begins == line:
+                    self._header_line, self.header = line, unique_names(self.label, cells)
+                    return
+                if begins > line:
+                    break
+        raise bad_catalog(self.label, f"has no record that begins on line {line}, where its header was said to be")
+
+    def records(self) -> Iterator[Record | Unreadable]:
+        source, width = self.name, len(self.header)
+        with self._file.open() as text:
+            rows = _rows(Lines(text), self.delimiter)
+            for line, _, _ in rows:
+                if line >= self._header_line:
+                    break
+            for number, (line, cells, fault) in enumerate(rows, start=1):
+                if fault:
+                    yield Unreadable(source, number, line, *fault, cells)
+                elif len(cells) == width:
+                    yield Record(source, number, line, cells)
+                elif not any(cells):
+                    yield Record(source, number, line, ())
+                elif self._drop_surplus and not any(cells[width:]) and len(cells) > width:
+                    yield Record(source, number, line, cells[:width])
+                else:
+                    yield Unreadable(source, number, line, Code.BAD_WIDTH, self._width_message(cells, width), cells)
+
+    def _width_message(self, cells: tuple[str, ...], wanted: int) -> str:
+        message = f"the record has {len(cells)} cells, the header {wanted}"
+        if len(cells) < wanted:
+            return f"{message}; a quote may be missing or misplaced"
+        if any(cells[wanted:]):
+            return f"{message}; a cell may hold an unquoted delimiter"
+        return f"{message}; the surplus is empty: on_bad_width: drop_empty_surplus accepts it"
+
+
+def unique_names(name: str, cells: tuple[str, ...] | list[str]) -> list[str]:
+    """The header's cells.
+
+    Raises:
+        ConfigError: two columns have the same name.
+    """
+    header = list(cells)
+    twice = sorted({column for column in header if column and header.count(column) > 1})
+    if twice:
+        raise bad_catalog(name, f"has two columns of the same name: {', '.join(map(repr, twice))}")
+    return header
