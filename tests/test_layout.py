@@ -18,8 +18,8 @@ SHARED = {"packshot.catalog.model", "packshot.shots.model", "packshot.apiyi.mode
 """Small data types that the parts hand to each other."""
 PARTS = {
     # what each may know beside itself, SHARED and packshot.settings
-    "catalog": set(),
-    "shots": set(),
+    "catalog": {"packshot.did_you_mean", "packshot.yaml_file"},
+    "shots": {"packshot.did_you_mean", "packshot.yaml_file"},
     "apiyi": {"packshot"},  # the version, for User-Agent
     "storage": {"packshot.image_check"},  # which image types there are
     "db": {"packshot.policy", "packshot.worker"},

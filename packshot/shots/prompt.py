@@ -14,8 +14,8 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from packshot.catalog.model import Product
+from packshot.did_you_mean import did_you_mean
 from packshot.errors import Code, PackshotError
-from packshot.shots.did_you_mean import did_you_mean
 from packshot.shots.product_text import MAX_DESCRIPTION, MAX_LINE, MAX_TITLE, Attributes, facts_block, plain
 
 MAX_PROMPT = 8000

@@ -12,8 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from packshot.catalog.model import Product
+from packshot.did_you_mean import did_you_mean
 from packshot.errors import Code, ConfigError
-from packshot.shots.did_you_mean import did_you_mean
 from packshot.shots.model import AspectRatio, ImageSize
 from packshot.shots.product_text import attribute_name
 from packshot.shots.prompt import check_template
