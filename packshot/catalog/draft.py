@@ -20,6 +20,9 @@ from packshot.errors import Code
 
 Problem = tuple[Code, str]
 
+_REMEMBERED, _REMEMBERED_LENGTH = 20_000, 100
+"""Cleaned texts kept, and how long a text is kept at most."""
+
 KEY_HINT = "key_fallback names what to use instead, for example title"
 
 
@@ -52,9 +55,10 @@ class Draft:
 
     def clean_keys(self) -> None:
         """Keys decide identity: they are cleaned before anything is compared."""
-        self.product_key = one_line(self.product_key)
-        self.variant_key = one_line(self.variant_key)
-        self.sku = one_line(self.sku)
+        self.sku, same = one_line(self.sku), self.sku == self.product_key
+        self.product_key = self.sku if same else one_line(self.product_key)
+        if self.variant_key:
+            self.variant_key = one_line(self.variant_key)
         if self.parent or self.names or self.children:
             self.parent = one_line(self.parent)
             self.names = tuple(filter(None, map(one_line, self.names)))
@@ -97,7 +101,9 @@ class Builder:
         self.book = book
         self.beside = beside
         """Opens another file in the catalog's place, its header found."""
+        self._cleaned = {"": ""}
         self._catalog = catalog
+        self._media_root = options.media_root
         self._statuses = {status.strip().casefold() for status in options.statuses}
 
     def fallback_key(self, draft: Draft) -> str:
@@ -117,18 +123,15 @@ class Builder:
         """What is wrong with the keys (cleaned already)."""
         if not draft.product_key:
             return Code.MISSING_KEY, f"the record has no product key; {KEY_HINT}"
-        for name, value in (
-            ("product key", draft.product_key),
-            ("variant key", draft.variant_key),
-            ("SKU", draft.sku),
-        ):
-            if len(value) > KEY_MAX:
-                return Code.BAD_FIELD, f"the {name} has {len(value):,} characters, at most {KEY_MAX} are allowed"
-        return None
+        if len(draft.product_key) <= KEY_MAX >= len(draft.variant_key) and len(draft.sku) <= KEY_MAX:
+            return None
+        named = (("product key", draft.product_key), ("variant key", draft.variant_key), ("SKU", draft.sku))
+        name, value = next((name, value) for name, value in named if len(value) > KEY_MAX)
+        return Code.BAD_FIELD, f"the {name} has {len(value):,} characters, at most {KEY_MAX} are allowed"
 
     def problem(self, draft: Draft) -> Problem | None:
         """What keeps a draft with good keys from becoming a Product."""
-        status = one_line(draft.status)
+        status = one_line(draft.status) if draft.status else ""
         if status.casefold() not in self._statuses:
             allowed = ", ".join(sorted(repr(s) for s in self._statuses))
             return Code.NOT_SELECTED, f"the status is {shorten(status, 60)!r} (accepted: {allowed})"
@@ -142,26 +145,27 @@ class Builder:
         amount, currency = self._price(draft)
         attributes = {}
         for attribute, value in draft.attributes.items():
-            text = self._text(value, ATTRIBUTE_MAX, "attribute", name)
+            text = self._repeated(value, "attribute", name)
             if text:
                 attributes[attribute] = text
+        # By position, because a million of them are made: the order of the fields.
         return Product(
-            catalog=self._catalog,
-            product_key=draft.product_key,
-            variant_key=variant_key,
-            sku=draft.sku or None,
-            title=self._text(draft.title, TITLE_MAX, "title", name),
-            description=self._text(draft.description, DESCRIPTION_MAX, "description", name),
-            category=self._text(draft.category, ATTRIBUTE_MAX, "category", name),
-            brand=self._text(draft.brand, ATTRIBUTE_MAX, "brand", name),
-            attributes=attributes,
-            image_refs=self._image_refs(draft.image_refs, name),
-            status=one_line(draft.status).casefold(),
-            price=amount,
-            currency=currency,
-            source=record.source,
-            record=record.number,
-            line=record.line,
+            self._catalog,
+            name,
+            variant_key,
+            draft.sku or None,
+            self._text(draft.title, TITLE_MAX, "title", name),
+            self._text(draft.description, DESCRIPTION_MAX, "description", name),
+            self._repeated(draft.category, "category", name),
+            self._repeated(draft.brand, "brand", name),
+            attributes,
+            self._image_refs(draft.image_refs, name) if draft.image_refs else (),
+            one_line(draft.status).casefold() if draft.status else "",
+            amount,
+            currency,
+            record.source,
+            record.number,
+            record.line,
         )
 
     def _price(self, draft: Draft) -> tuple[Decimal | None, str]:
@@ -173,16 +177,30 @@ class Builder:
             return None, ""
         return price
 
+    def _repeated(self, raw: str, what: str, name: str) -> str:
+        """As :meth:`_text`, for texts that many products share: each is cleaned once."""
+        text = self._cleaned.get(raw)
+        if text is None:
+            text = self._text(raw, ATTRIBUTE_MAX, what, name)
+            if len(raw) <= _REMEMBERED_LENGTH:
+                if len(self._cleaned) >= _REMEMBERED:
+                    self._cleaned.clear()
+                self._cleaned[raw] = text
+        return text
+
     def _text(self, raw: str, limit: int, what: str, name: str) -> str:
+        if not raw:
+            return ""
         text = plain_text(raw)
-        if len(text) > limit:
-            self.tally.remark(f"{what} shortened to {limit:,} characters, product", name)
+        if len(text) <= limit:
+            return text
+        self.tally.remark(f"{what} shortened to {limit:,} characters, product", name)
         return shorten(text, limit)
 
     def _image_refs(self, refs: list[str], name: str) -> tuple[str, ...]:
         good: dict[str, None] = {}
         for ref in refs:
-            ref = under_root(ref, self.options.media_root)
+            ref = under_root(ref, self._media_root) if self._media_root else ref
             reason = refusal(ref)
             if reason:
                 # The reference itself is not repeated: it may hold a password.

@@ -90,38 +90,41 @@ class FlatCatalog:
         if draft.is_parent and self._variants_by and self._parents and self._parents.has_children(draft):
             self._tally.continuation()
             return None
-        builder = self._builder
+        builder, book = self._builder, self._builder.book
         key = draft.product_key
         # What tells the records of one product apart, where the file has no variant keys, is their SKU.
         variant = draft.variant_key or (draft.sku if draft.sku != key else "")
-        chosen = self._chosen(draft, variant)
-        if builder.options.key_fallback and (not key or builder.book.is_shared(key, variant, chosen)):
+        chosen = self._chosen(draft, variant) if self._variants_by else ""
+        if builder.options.key_fallback and (not key or book.is_shared(book.key(key, variant, chosen))):
             key = draft.product_key = builder.fallback_key(draft)
         problem = builder.key_problem(draft)
         if problem:
             return self._tally.reject(record, *problem, key[:KEY_MAX])
-        if not builder.book.counts(self._tally.counts.records, key, variant, chosen):
+        identity = book.key(key, variant, chosen)
+        if not book.counts(self._tally.counts.records, identity):
             self._tally.continuation()
             return None
-        first = builder.book.first(record, key, variant, chosen)
+        first = book.first(record, identity)
         if first is not None:
             return self._again(record, draft, variant, *first)
-        if self._has_variants and builder.book.known_product(key, chosen):
-            builder.book.add(record, key, variant, chosen)
+        product = book.key(key, chosen) if self._has_variants else 0
+        if self._has_variants and book.known_product(product):
+            book.add(record, identity)
             self._tally.continuation()
             self._tally.remark("a further variant, no product of its own (see variants_by), of", key)
             return None
-        self._inherit(draft)
+        if self._variants_by:
+            self._inherit(draft)
         problem = builder.problem(draft)
         if problem:
             return self._tally.reject(record, *problem, key)
         if len(chosen) > KEY_MAX:
             message = f"the variant's values have {len(chosen):,} characters, at most {KEY_MAX} are allowed"
             return self._tally.reject(record, Code.BAD_FIELD, message, key)
-        builder.book.add(record, key, variant, chosen)
+        book.add(record, identity)
         self._last = draft
         if self._has_variants:
-            builder.book.add_product(key, chosen)
+            book.add_product(product)
         return self._tally.accept(builder.product(draft, record, chosen))
 
     def _again(self, record: Record, draft: Draft, variant: str, line: int, same: bool) -> Reject | None:
@@ -163,7 +166,7 @@ class FlatCatalog:
     def _inherit(self, draft: Draft) -> None:
         """Exports that list variants below their product state its texts and photos once: in the first record."""
         last = self._last
-        if self._variants_by and draft.product_key == last.product_key:
+        if draft.product_key == last.product_key:
             draft.title = draft.title or last.title
             draft.description = draft.description or last.description
             draft.category = draft.category or last.category
@@ -172,8 +175,6 @@ class FlatCatalog:
 
     def _chosen(self, draft: Draft, variant: str) -> str:
         """The variant key of the Product this record belongs to, by the user's choice of variants."""
-        if not self._variants_by:
-            return ""
         if self._variants_by == [EVERY_VARIANT]:
             return variant
         values = {attribute_name(name): plain_text(value) for name, value in draft.attributes.items()}

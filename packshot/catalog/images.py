@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
 
 _MAX = 2048
+_USUAL = re.compile(r"https?://[a-zA-Z0-9.-]{1,200}(?::\d{1,4})?/[!#-;=?-Z_a-z~]{0,1500}")
+"""What nearly all references look like; taken without a closer look."""
 
 
 def split_refs(cell: str, separator: str) -> list[str]:
@@ -17,6 +19,10 @@ def split_refs(cell: str, separator: str) -> list[str]:
     commas that another URL follows.
     """
     cell = cell.strip()
+    if not cell:
+        return []
+    if _USUAL.fullmatch(cell) and (separator not in cell if separator else True):
+        return [cell]
     if cell.startswith("["):
         try:
             items = json.loads(cell)
@@ -50,6 +56,8 @@ def under_root(ref: str, root: str) -> str:
 
 def refusal(ref: str) -> str:
     """Why this reference is not taken, or an empty string when it is."""
+    if _USUAL.fullmatch(ref):
+        return ""
     if len(ref) > _MAX:
         return f"longer than {_MAX} characters"
     if not ref.isprintable():

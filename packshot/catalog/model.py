@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
+from typing import NamedTuple
 
 from packshot.errors import Code
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+class Product(NamedTuple):
     """One sellable thing. Identified by (catalog, product_key, variant_key); ``sku`` may be missing or shared.
 
     All text is plain: HTML removed, entities decoded, control characters gone, blanks collapsed, lengths capped.
@@ -24,7 +25,7 @@ class Product:
     description: str = ""
     category: str = ""
     brand: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = MappingProxyType({})
     image_refs: tuple[str, ...] = ()
     """The product's own photos, best first: http(s) URLs, or paths relative to the catalog file's folder."""
     status: str = ""

@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 
 _AMOUNT = re.compile(r"\d[\d.,' \u00a0\u202f]*")
+_USUAL = re.compile(r"\d{1,12}(?:\.\d{1,2})?")
 _SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₫": "VND", "₹": "INR", "₦": "NGN"}
 _CODE = re.compile(r"(?<![A-Za-z])([A-Z]{3})(?![A-Za-z])")
 
@@ -16,6 +17,8 @@ def read_price(text: str, currency: str) -> tuple[Decimal, str] | None:
     ``1.234,50`` and ``1,234.50`` both are 1234.50; one separator before exactly three digits groups thousands, unless
     the number begins with a zero.
     """
+    if _USUAL.fullmatch(text):
+        return Decimal(text), currency.upper()
     found = _AMOUNT.findall(text)
     if len(found) != 1 or len(text) > 40 or "-" in text.strip().removesuffix("-"):
         return None

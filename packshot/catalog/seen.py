@@ -22,38 +22,43 @@ class KeyBook:
         self._last: dict[int, int] | None = {} if last_counts and earlier is None else None
         self._earlier = earlier
 
-    def first(self, record: Record, *key: str) -> tuple[int, bool] | None:
+    @staticmethod
+    def key(*parts: str) -> int:
+        """What these methods know a key by."""
+        return hash(parts)
+
+    def first(self, record: Record, key: int) -> tuple[int, bool] | None:
         """Line of the first record with this key, and whether its cells were the same; None when there is none."""
-        known = self._first.get(hash(key))
+        known = self._first.get(key)
         if known is None:
             return None
-        self._shared.add(hash(key))
+        self._shared.add(key)
         return known & ((1 << _LINE_BITS) - 1), known >> _LINE_BITS == _digest(record)
 
-    def add(self, record: Record, *key: str) -> None:
+    def add(self, record: Record, key: int) -> None:
         """Remember the record that came first with this key."""
-        self._first.setdefault(hash(key), _digest(record) << _LINE_BITS | record.line)
+        self._first.setdefault(key, _digest(record) << _LINE_BITS | record.line)
 
-    def known_product(self, *key: str) -> bool:
-        return hash(key) in self._products
+    def known_product(self, key: int) -> bool:
+        return key in self._products
 
-    def add_product(self, *key: str) -> None:
-        self._products.add(hash(key))
+    def add_product(self, key: int) -> None:
+        self._products.add(key)
 
-    def is_shared(self, *key: str) -> bool:
+    def is_shared(self, key: int) -> bool:
         """Did the earlier pass meet several records with this key?"""
-        return self._earlier is not None and hash(key) in self._earlier._shared
+        return self._earlier is not None and key in self._earlier._shared
 
-    def counts(self, serial: int, *key: str) -> bool:
+    def counts(self, serial: int, key: int) -> bool:
         """False for a record after which another one with this key comes, where the last one counts.
 
         ``serial``: records before it, in all files of the catalog.
         """
         if self._last is not None:
-            self._last[hash(key)] = serial
+            self._last[key] = serial
         if self._earlier is None or self._earlier._last is None:
             return True
-        return self._earlier._last.get(hash(key)) == serial
+        return self._earlier._last.get(key) == serial
 
 
 def _digest(record: Record) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -74,7 +73,7 @@ def test_enrolling_stores_products_jobs_and_rejects(book: Book) -> None:
 def test_a_job_that_is_known_is_never_added_twice_and_a_product_is_renewed(book: Book) -> None:
     archive(book, book.jobs[0])
     before = book.rows(ImageJob)
-    again = [(replace(item, brand="New"), jobs) for item, jobs in plan(4)]
+    again = [(item._replace(brand="New"), jobs) for item, jobs in plan(4)]
     second = book.open_run()
     assert book.runs.enroll(second, again, []) == Enrolled(already=1, open=3, held=0)
     assert book.rows(ImageJob) == before

@@ -86,7 +86,7 @@ def test_a_shot_that_needs_a_photo_says_which_product_has_none() -> None:
     with pytest.raises(
         PackshotError, match="'mug/blue', shot 'front' needs a photo, but the product has none"
     ) as caught:
-        jobs_for(replace(MUG, image_refs=()), shot, [], [], "m", "h")
+        jobs_for(MUG._replace(image_refs=()), shot, [], [], "m", "h")
     assert caught.value.code is Code.PHOTO_NEEDED
     with pytest.raises(PackshotError, match="this wire format sends none"):
         jobs_for(MUG, shot.model_copy(update={"references": 0}), [], [], "m", "h")
@@ -102,7 +102,7 @@ def test_a_shot_that_needs_a_photo_says_which_product_has_none() -> None:
     ],
 )  # fmt: skip
 def test_what_does_not_show_does_not_buy_again(change: dict[str, Any]) -> None:
-    assert keys(replace(MUG, **change)) == keys()
+    assert keys(MUG._replace(**change)) == keys()
 
 
 def test_another_shot_list_or_place_of_a_photo_does_not_buy_again() -> None:
@@ -119,7 +119,7 @@ def test_another_shot_list_or_place_of_a_photo_does_not_buy_again() -> None:
     ],
 )  # fmt: skip
 def test_what_shows_makes_a_new_picture(change: dict[str, Any]) -> None:
-    assert not set(keys(replace(MUG, **change))) & set(keys())
+    assert not set(keys(MUG._replace(**change))) & set(keys())
 
 
 @pytest.mark.parametrize(

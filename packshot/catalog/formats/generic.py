@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from packshot.catalog.columns import check_mapping, find_columns
 from packshot.catalog.draft import Builder, Draft
@@ -11,6 +11,7 @@ from packshot.catalog.flat import settle_rows
 from packshot.catalog.images import split_refs
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import ATTRIBUTE_PREFIX, TEXT_TARGETS, CatalogOptions
+from packshot.catalog.records import Record
 from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
 
@@ -42,12 +43,8 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
 
 def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> Iterator[Product | Reject]:
     """Products and rejects in file order."""
-    header = table.header
-    places = {target: [header.index(name) for name in names] for target, names in mapping.items()}
-    pairs = _attribute_pairs(header)
-    separator = builder.options.separator("image_refs")
-    has_variants = "variant_key" in places or places.get("sku", []) not in ([], places["product_key"])
-    return settle_rows(table, builder, lambda record: _draft(record.cells, places, pairs, separator), has_variants)
+    has_variants = "variant_key" in mapping or mapping.get("sku", []) not in ([], mapping["product_key"])
+    return settle_rows(table, builder, _reader(table.header, mapping, builder.options), has_variants)
 
 
 def _attribute_pairs(header: list[str]) -> list[tuple[int, int]]:
@@ -62,21 +59,36 @@ def _attribute_pairs(header: list[str]) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def _draft(
-    cells: tuple[str, ...], places: Mapping[str, list[int]], pairs: list[tuple[int, int]], separator: str
-) -> Draft:
-    draft = Draft()
-    for name_place, value_place in pairs:
-        name = attribute_name(cells[name_place])
-        if name:
-            draft.attributes[name] = cells[value_place]
-    for target, columns in places.items():
-        if target == "image_refs":
-            draft.image_refs = [ref for place in columns for ref in split_refs(cells[place], separator)]
-            continue
-        value = next((cells[place] for place in columns if cells[place]), "")
-        if target in TEXT_TARGETS:
-            setattr(draft, target, value)
-        elif value:
-            draft.attributes[target.removeprefix(ATTRIBUTE_PREFIX)] = value
-    return draft
+def _reader(header: list[str], mapping: Mapping[str, list[str]], options: CatalogOptions) -> Callable[[Record], Draft]:
+    """What makes drafts of this table's records; whatever can be looked up once is."""
+    places = {target: [header.index(name) for name in names] for target, names in mapping.items()}
+    images = places.pop("image_refs", [])
+    texts = [(target, found) for target, found in places.items() if target in TEXT_TARGETS]
+    single = [(target, found[0]) for target, found in texts if len(found) == 1]
+    several = [(target, found) for target, found in texts if len(found) > 1]
+    attributes = [(t.removeprefix(ATTRIBUTE_PREFIX), found) for t, found in places.items() if t not in TEXT_TARGETS]
+    pairs = _attribute_pairs(header)
+    separator = options.separator("image_refs")
+
+    def read(record: Record) -> Draft:
+        cells = record.cells
+        draft = Draft()
+        for target, place in single:
+            setattr(draft, target, cells[place])
+        for target, found in several:
+            setattr(draft, target, next((cells[place] for place in found if cells[place]), ""))
+        for name_place, value_place in pairs:
+            name = attribute_name(cells[name_place])
+            if name:
+                draft.attributes[name] = cells[value_place]
+        for name, found in attributes:
+            for place in found:
+                if cells[place]:
+                    draft.attributes[name] = cells[place]
+                    break
+        for place in images:
+            if cells[place]:
+                draft.image_refs += split_refs(cells[place], separator)
+        return draft
+
+    return read

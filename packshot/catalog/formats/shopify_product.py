@@ -126,7 +126,8 @@ class ShopifyProduct:
 
     def _problem(self, builder: Builder) -> tuple[Code, str] | None:
         record = self._first.record
-        known = builder.book.first(record, self.handle)
+        key = builder.book.key(self.handle)
+        known = builder.book.first(record, key)
         if known is not None:
             first_line, _ = known
             return (
@@ -134,7 +135,7 @@ class ShopifyProduct:
                 f"handle {self.handle[:KEY_MAX]!r} was used already, by the product on line {first_line}; "
                 "the rows of one product must stand together",
             )
-        builder.book.add(record, self.handle)
+        builder.book.add(record, key)
         draft = self._draft(self._variants)
         return builder.key_problem(draft) or builder.problem(draft)
 
