@@ -51,6 +51,14 @@ class _Loader(yaml.SafeLoader):
     }
 
 
+class FaultAt(ValueError):
+    """Raised by a check of a whole: the mistake is further inside, at ``at`` below what is checked."""
+
+    def __init__(self, message: str, at: Loc) -> None:
+        super().__init__(message)
+        self.at = at
+
+
 def _first_part(loc: Loc, root: yaml.Node) -> str:
     return f"{'.'.join(map(str, loc))} " if loc else "the file "
 
@@ -147,8 +155,9 @@ def _refuse_repeated_keys(node: yaml.Node, file: str, code: Code, seen: set[int]
 
 
 def _explain(error: ErrorDetails, root: yaml.Node, file: str, grammar: Grammar) -> str:
-    loc = error["loc"]
-    line = _line_in_file(node_at(root, loc), grammar.line_within(error.get("ctx", {}).get("error")))
+    fault = error.get("ctx", {}).get("error")
+    loc = error["loc"] + (fault.at if isinstance(fault, FaultAt) else ())
+    line = _line_in_file(node_at(root, loc), grammar.line_within(fault))
     return f"{file}:{line}: {grammar.place(loc, root)}{_what(error, grammar)}"
 
 
