@@ -47,12 +47,11 @@ _NO_TAG = re.compile(r"<(?![a-zA-Z/!?][^<>]*>)")
 
 
 # What nearly all descriptions are made of, and what a parser takes ten times as long for: text between well-formed tags
-# that mean nothing but layout. An entity may not touch a tag, because the parser decodes each piece of text by itself.
-_LAYOUT = "p|br|b|strong|i|em|u|ul|ol|li|div|span|h[1-6]|hr|small|sub|sup|table|tbody|thead|tr|td|th|a"
-_ATTRIBUTES = r"""(?:\s+[a-zA-Z-]+(?:="[^"<>&]*"|='[^'<>&]*')?)*+"""
-_SIMPLE_TAG = re.compile(rf"</?({_LAYOUT}){_ATTRIBUTES}\s*/?>", re.IGNORECASE)
-_SIMPLE_MARKUP = re.compile(
-    rf"(?:[^<>&]++|&(?:[a-zA-Z]{{2,8}}|#\d{{2,5}});|</?(?:{_LAYOUT}){_ATTRIBUTES}\s*/?>)*+", re.IGNORECASE
+# of blocks. Each leaves a blank, so that no two pieces of text can grow together to a tag or an entity.
+_BLOCK = re.compile(
+    r"""</?(?:p|br|ul|ol|li|div|h[1-6]|hr|table|tbody|thead|tr|td|th)"""
+    r"""(?:\s+[a-zA-Z-]+(?:="[^"<>&]*"|='[^'<>&]*')?)*+\s*/?>""",
+    re.IGNORECASE,
 )
 
 
@@ -83,8 +82,10 @@ def html_to_text(text: str) -> str:
     """Markup removed, entities decoded once; block elements leave a blank where they stood."""
     if "<" not in text:
         return unescape(text) if "&" in text else text
-    if len(text) <= _MARKUP_MAX and _SIMPLE_MARKUP.fullmatch(text):
-        return unescape(_SIMPLE_TAG.sub(_blank_or_nothing, text))
+    if len(text) <= _MARKUP_MAX:
+        rest = _BLOCK.sub(" ", text)
+        if "<" not in rest:
+            return unescape(rest) if "&" in rest else rest
     # html.parser takes quadratic time over tags that never close; what is no whole tag is text here.
     markup = _NO_TAG.sub("&lt;", _without_comments(text[:_MARKUP_MAX]))
     parser = _TextOnly()
@@ -94,10 +95,6 @@ def html_to_text(text: str) -> str:
     except AssertionError:  # html.parser's answer to declarations it does not know, such as "<![x]>"
         return unescape(_TAG.sub(" ", markup))
     return "".join(parser.parts)
-
-
-def _blank_or_nothing(tag: re.Match[str]) -> str:
-    return "" if tag[1].lower() in _INLINE else " "
 
 
 def _without_comments(text: str) -> str:
@@ -112,8 +109,9 @@ def _without_comments(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Control and invisible characters out, runs of blanks to one, composed characters (NFC)."""
+    text = text.strip()
     if text.isascii() and text.isprintable() and "  " not in text:
-        return text.strip()
+        return text
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     if not text.isprintable():
@@ -123,9 +121,7 @@ def one_line(text: str) -> str:
 
 def plain_text(text: str) -> str:
     """One line of plain text out of any cell."""
-    if text.isascii() and text.isprintable() and "<" not in text and "&" not in text and "  " not in text:
-        return text.strip()
-    return one_line(html_to_text(text))
+    return one_line(html_to_text(text) if "<" in text or "&" in text else text)
 
 
 def shorten(text: str, limit: int) -> str:
