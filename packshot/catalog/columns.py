@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 
 from packshot.catalog.aliases import ALIASES
 from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.options import TARGETS, CatalogOptions
+from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name, one_line
 from packshot.errors import ConfigError
 
@@ -81,9 +82,15 @@ def listed(columns: Iterable[str]) -> str:
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
+def mapped_columns(options: CatalogOptions) -> dict[str, list[str]]:
+    """Target -> columns, for the targets that the user mapped; an empty list switches a target off."""
+    found = {target: options.columns(target) for target in ("product_key", *options.mapping)}
+    return {target: columns for target, columns in found.items() if columns is not None}
+
+
 def check_mapping(name: object, options: CatalogOptions, columns: list[str], mapping: Mapping[str, list[str]]) -> None:
     """Every mapped column exists, and there is a key and a title to go by."""
-    wanted = [n for target in options.mapping for n in options.columns(target) or []]
+    wanted = [column for mapped in mapped_columns(options).values() for column in mapped]
     missing = [name for name in dict.fromkeys(wanted) if name not in columns]
     if missing:
         raise missing_columns(name, missing, columns)
@@ -91,3 +98,22 @@ def check_mapping(name: object, options: CatalogOptions, columns: list[str], map
         if not mapping.get(target):
             what = f"has no column known to hold the product's {word}: map one to {target!r}"
             raise bad_catalog(name, f"{what}. Found: {listed(columns)}")
+
+
+def named_columns(
+    table: Table, options: CatalogOptions, names: Mapping[str, tuple[str, ...]], known_as: Callable[[str], str]
+) -> dict[str, list[str]]:
+    """Target -> columns, for a format that knows its columns' names; the user's mapping replaces a target's.
+
+    ``known_as`` makes of a header cell the name to look for; columns of one name stay in their order.
+
+    Raises:
+        ConfigError: a mapped column is missing, or no column holds the key or the title.
+    """
+    columns: dict[str, list[str]] = {}
+    for column in filter(None, table.header):
+        columns.setdefault(known_as(column), []).append(column)
+    found = {target: [column for name in known for column in columns.get(name, [])] for target, known in names.items()}
+    found = {target: column_names for target, column_names in (found | mapped_columns(options)).items() if column_names}
+    check_mapping(table.label, options, table.header, found)
+    return found

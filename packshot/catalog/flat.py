@@ -21,12 +21,15 @@ VARIANT_JOIN = " / "
 ReadDraft = Callable[[Record], Draft]
 
 
-def settle_rows(table: Table, builder: Builder, read: ReadDraft, has_variants: bool) -> Iterator[Product | Reject]:
+def settle_rows(
+    table: Table, builder: Builder, read: ReadDraft, has_variants: bool, lends: bool = True
+) -> Iterator[Product | Reject]:
     """Products and rejects of a table whose every record makes one draft.
 
-    ``has_variants``: several records may share a product key.
+    ``has_variants``: several records may share a product key. ``lends``: a variant takes the texts and photos that it
+    leaves out from the record above it.
     """
-    catalog = FlatCatalog(builder, has_variants)
+    catalog = FlatCatalog(builder, has_variants, lends=lends)
     for record in table.records():
         if isinstance(record, Unreadable):
             yield builder.tally.unreadable(record)
@@ -70,12 +73,15 @@ class FlatCatalog:
     The first acceptable record of a product is the one that counts.
     """
 
-    def __init__(self, builder: Builder, has_variants: bool, parents: Parents | None = None) -> None:
+    def __init__(
+        self, builder: Builder, has_variants: bool, parents: Parents | None = None, lends: bool = True
+    ) -> None:
         self._builder = builder
         self._tally = builder.tally
         self._variants_by = builder.options.variants_by
         self._has_variants = has_variants or bool(self._variants_by)
         self._parents = parents
+        self._lends = lends
         self._last = Draft()
 
     def settle(self, record: Record, draft: Draft) -> Product | Reject | None:
@@ -113,7 +119,7 @@ class FlatCatalog:
             self._tally.continuation()
             self._tally.remark("a further variant, no product of its own (see variants_by), of", key)
             return None
-        if self._variants_by:
+        if self._variants_by and self._lends:
             self._inherit(draft)
         problem = builder.problem(draft)
         if problem:

@@ -54,7 +54,6 @@ def test_both_shopify_dialects_give_the_same_products() -> None:
         ("magento_gear_bags.csv", ",", "sku"),
         ("magento_gear_fitness_equipment.csv", ",", "sku"),
         ("magento_gear_watches.csv", ",", "sku"),
-        ("google_merchant_feed.tsv", "\t", "id"),
         ("bigcommerce_jewelery.csv", ",", "Product Code/SKU"),
         ("prestashop_products_import.csv", ";", "Reference #"),
     ],
@@ -101,7 +100,7 @@ def test_vendure_padding_and_a_short_row() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["akeneo_products_with_floats.xlsx", "google_merchant_feed.xml", "saleor_populatedb.json", "amazon_flatfile.txt"],
+    ["akeneo_products_with_floats.xlsx", "google_merchant_feed.xml", "saleor_populatedb.json"],
 )
 def test_formats_that_are_not_read_say_so(name: str) -> None:
     with pytest.raises(ConfigError):

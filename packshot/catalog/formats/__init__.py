@@ -11,7 +11,7 @@ from typing import Protocol
 from packshot.catalog.columns import find_columns
 from packshot.catalog.draft import Builder
 from packshot.catalog.filecheck import bad_catalog
-from packshot.catalog.formats import generic, objects, shopify
+from packshot.catalog.formats import generic, google, meta, objects, shopify
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.tables import Table
@@ -38,7 +38,7 @@ class Format(Protocol):
         """Products and rejects in file order; every record is settled with the builder's tally exactly once."""
 
 
-FORMATS: tuple[Format, ...] = (shopify, generic)
+FORMATS: tuple[Format, ...] = (shopify, google, meta, generic)
 
 
 def choose(table: Table, options: CatalogOptions) -> Format:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 
 from packshot.catalog.columns import check_mapping, find_columns
 from packshot.catalog.draft import Builder, Draft
@@ -44,7 +45,7 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
 def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> Iterator[Product | Reject]:
     """Products and rejects in file order."""
     has_variants = "variant_key" in mapping or mapping.get("sku", []) not in ([], mapping["product_key"])
-    return settle_rows(table, builder, _reader(table.header, mapping, builder.options), has_variants)
+    return settle_rows(table, builder, draft_reader(table.header, mapping, builder.options), has_variants)
 
 
 def _attribute_pairs(header: list[str]) -> list[tuple[int, int]]:
@@ -59,22 +60,22 @@ def _attribute_pairs(header: list[str]) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def _reader(header: list[str], mapping: Mapping[str, list[str]], options: CatalogOptions) -> Callable[[Record], Draft]:
+def draft_reader(
+    header: list[str], mapping: Mapping[str, list[str]], options: CatalogOptions
+) -> Callable[[Record], Draft]:
     """What makes drafts of this table's records; whatever can be looked up once is."""
     places = {target: [header.index(name) for name in names] for target, names in mapping.items()}
     images = places.pop("image_refs", [])
-    texts = [(target, found) for target, found in places.items() if target in TEXT_TARGETS]
-    single = [(target, found[0]) for target, found in texts if len(found) == 1]
-    several = [(target, found) for target, found in texts if len(found) > 1]
+    several = [(t, found) for t, found in places.items() if t in TEXT_TARGETS and len(found) > 1]
+    nowhere = len(header)
+    texts = itemgetter(*(places[t][0] if len(places.get(t, ())) == 1 else nowhere for t in TEXT_TARGETS))
     attributes = [(t.removeprefix(ATTRIBUTE_PREFIX), found) for t, found in places.items() if t not in TEXT_TARGETS]
     pairs = _attribute_pairs(header)
     separator = options.separator("image_refs")
 
     def read(record: Record) -> Draft:
         cells = record.cells
-        draft = Draft()
-        for target, place in single:
-            setattr(draft, target, cells[place])
+        draft = Draft(*texts((*cells, "")))
         for target, found in several:
             setattr(draft, target, next((cells[place] for place in found if cells[place]), ""))
         for name_place, value_place in pairs:

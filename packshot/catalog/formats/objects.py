@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from packshot.catalog.columns import find_columns, listed, missing_columns
+from packshot.catalog.columns import find_columns, listed, mapped_columns, missing_columns
 from packshot.catalog.draft import Builder, Draft
 from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.flat import FlatCatalog
@@ -39,7 +39,7 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     """
     keys = table.header
     mapping = find_columns(keys, options)
-    wanted = [path for target in options.mapping for path in options.columns(target) or []]
+    wanted = [path for paths in mapped_columns(options).values() for path in paths]
     missing = [path for path in dict.fromkeys(wanted) if _steps(path)[0] not in keys and path not in keys]
     if missing:
         raise missing_columns(table.label, missing, keys, kind="key in its first objects:")

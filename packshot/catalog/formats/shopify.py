@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from packshot.catalog.columns import metafield_name, missing_columns
+from packshot.catalog.columns import mapped_columns, metafield_name, missing_columns
 from packshot.catalog.draft import Builder
 from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.formats.shopify_product import OPTION_COUNT, Row, ShopifyProduct, refuse_unplaced
@@ -74,7 +74,7 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     for column in header:
         if metafield_name(column):
             mapping.setdefault(ATTRIBUTE_PREFIX + metafield_name(column), [column])
-    wanted = {target: options.columns(target) or [] for target in options.mapping}
+    wanted = mapped_columns(options)
     missing = [name for names in wanted.values() for name in names if name not in header]
     if missing:
         raise missing_columns(path, missing, header)
