@@ -58,7 +58,7 @@ class KeyBook:
             self._last[key] = serial
         if self._earlier is None or self._earlier._last is None:
             return True
-        return self._earlier._last.get(key) == serial
+        return self._earlier._last.get(key, serial) == serial
 
 
 def _digest(record: Record) -> int:
