@@ -28,7 +28,7 @@ KEY_HINT = "key_fallback names what to use instead, for example title"
 
 @dataclass(slots=True)
 class Draft:
-    """What a record says about a product, as text, not yet checked."""
+    """What a record says about a product, as text, not yet checked. Its first fields are TEXT_TARGETS, in order."""
 
     product_key: str = ""
     """The same for all records of one product; of a variant that names its parent: left empty, or the own key."""
@@ -131,7 +131,7 @@ class Builder:
 
     def problem(self, draft: Draft) -> Problem | None:
         """What keeps a draft with good keys from becoming a Product."""
-        status = one_line(draft.status) if draft.status else ""
+        status = self._repeated(draft.status, "status", draft.product_key)
         if status.casefold() not in self._statuses:
             allowed = ", ".join(sorted(repr(s) for s in self._statuses))
             return Code.NOT_SELECTED, f"the status is {shorten(status, 60)!r} (accepted: {allowed})"
@@ -160,7 +160,7 @@ class Builder:
             self._repeated(draft.brand, "brand", name),
             attributes,
             self._image_refs(draft.image_refs, name) if draft.image_refs else (),
-            one_line(draft.status).casefold() if draft.status else "",
+            self._repeated(draft.status, "status", name).casefold(),
             amount,
             currency,
             record.source,

@@ -149,10 +149,10 @@ class DelimitedText:
                 if line >= self._header_line:
                     break
             for number, (line, cells, fault) in enumerate(rows, start=1):
-                if fault:
-                    yield Unreadable(source, number, line, *fault, cells)
-                elif len(cells) == width:
+                if len(cells) == width and not fault:
                     yield Record(source, number, line, cells)
+                elif fault:
+                    yield Unreadable(source, number, line, *fault, cells)
                 elif not any(cells):
                     yield Record(source, number, line, ())
                 elif self._drop_surplus and not any(cells[width:]) and len(cells) > width:
