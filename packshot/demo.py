@@ -14,7 +14,7 @@ from packshot.db.engine import open_engine
 from packshot.db.queries import assets
 from packshot.flow_runner import project_folder, run_flow
 from packshot.options import RunOptions
-from packshot.plan import catalog_options
+from packshot.plan import catalog_of
 from packshot.report import Report
 from packshot.run_sheet import save_contact_sheet
 from packshot.sandbox.prefect_server import prefect_server
@@ -35,7 +35,8 @@ def run_demo(catalog: str, stay: bool, show: Console) -> Report:
     ``show`` gets the results.
     """
     project_folder()
-    open_catalog(catalog, catalog_options(RunOptions(catalog=catalog)))
+    chosen = catalog_of(RunOptions(catalog=catalog))
+    open_catalog(chosen.source, chosen.options)
     err.print("Starting an S3 server, an emulator of the image API and a Prefect server, all on this machine ...")
     with Sandbox(HOME / "sandbox") as sandbox, prefect_server(HOME, own=True) as api:
         settings = _demo_settings(sandbox)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from packshot.catalog.options import FormatName
 from packshot.errors import Code, ConfigError, PackshotError
 from packshot.settings import load_settings
 from packshot.shots import load_shot_list
+
+COLUMNS_MAX = 40
+"""Columns in a mapping: parameters have to stay small, because the Prefect server keeps them with every run."""
 
 # What is typed or pasted into a form often has a blank or a line break at its end.
 Line = Annotated[str, StringConstraints(strip_whitespace=True)]
@@ -50,7 +52,10 @@ class RunOptions(BaseModel):
         min_length=1,
         max_length=1000,
         title="Catalog file",
-        description="Where the catalog is on the machine that makes the images: Shopify CSV, other CSV, or JSON lines.",
+        description=(
+            "Where the machine that makes the images finds it: a file, a glob such as exports/*.csv, an https:// or "
+            "s3:// address, sql: and a query, or a catalog.yaml that says how to read one of these."
+        ),
     )
     shots: list[Name] = Field(
         default_factory=list,
@@ -97,12 +102,15 @@ class RunOptions(BaseModel):
         title="Catalog name",
         description="Products are known by it from run to run. Empty: the file's name.",
     )
-    format: FormatName = Field("auto", title="Format", description="Auto recognises Shopify exports by their columns.")
-    mapping: dict[Column, Column] = Field(
+    format: FormatName = Field("auto", title="Format", description="Auto recognises it by the columns.")
+    mapping: dict[Column, Column | list[Column]] = Field(
         default_factory=dict,
-        max_length=40,
+        max_length=COLUMNS_MAX,
         title="Column mapping",
-        description='Which column holds what, for example {"product_key": "Article no", "title": "Name"}.',
+        description=(
+            'Which column holds what, for example {"product_key": "Article no", "title": "Name"}. `packshot inspect` '
+            "suggests it."
+        ),
     )
     delimiter: str = Field(
         "", max_length=2, title="Delimiter", description="Between the cells of a CSV file. Empty: found in the file."
@@ -111,7 +119,10 @@ class RunOptions(BaseModel):
         "", max_length=40, title="Encoding", description="For example cp1252. Empty: found in the file."
     )
     image_separator: str = Field(
-        ",", max_length=5, title="Photo separator", description="Between several photos in one cell."
+        "",
+        max_length=5,
+        title="Photo separator",
+        description="Between several photos in one cell. Empty: what is usual for the format, mostly a comma.",
     )
     statuses: list[Status] = Field(
         default_factory=list,
@@ -147,10 +158,13 @@ class RunOptions(BaseModel):
         description="The run ends as Failed when more than so much of its images could not be made. 100: never.",
     )
 
-    @property
-    def folder(self) -> Path:
-        """Where relative photo paths of the catalog start."""
-        return Path(self.catalog).absolute().parent
+    @field_validator("mapping")
+    @classmethod
+    def _few_columns(cls, value: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+        columns = sum(1 if isinstance(named, str) else len(named) for named in value.values())
+        if columns > COLUMNS_MAX:
+            raise ValueError(f"at most {COLUMNS_MAX} columns can be mapped; a catalog.yaml takes more")
+        return value
 
 
 def checked_options(values: dict[str, Any]) -> RunOptions:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from packshot.catalog import CatalogOptions, CatalogReader, open_catalog
+from packshot.catalog.catalog_file import ChosenCatalog, choose_catalog
 from packshot.catalog.model import Counts, Product, Reject
 from packshot.db.runs import PlannedProduct
 from packshot.db.types import JobState
@@ -121,18 +121,19 @@ def foresee(
     return plan
 
 
-def catalog_options(options: RunOptions) -> CatalogOptions:
-    """The part of the run's options that says how to read the catalog."""
-    try:
-        chosen = options.model_dump(include=set(CatalogOptions.model_fields))
-        if not options.statuses:
-            del chosen["statuses"]
-        if options.image_separator != ",":
-            chosen["split"] = {"image_refs": options.image_separator}
-        return CatalogOptions(**chosen)
-    except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(Code.CATALOG_INVALID, f"how to read {options.catalog}: {reasons}") from None
+def catalog_of(options: RunOptions) -> ChosenCatalog:
+    """The catalog that the run's options mean, and how to read it.
+
+    Fields at their defaults say nothing, because the form in the Prefect UI sends all of them: so a ``catalog.yaml``
+    keeps its word about what a person left as it was.
+
+    Raises:
+        ConfigError: an option is wrong, or a catalog file that was named or found is.
+    """
+    given = options.model_dump(include=set(CatalogOptions.model_fields), exclude_defaults=True)
+    if options.image_separator:
+        given["split"] = {"image_refs": options.image_separator}
+    return choose_catalog(options.catalog, given)
 
 
 class Planner:
@@ -161,7 +162,10 @@ class Planner:
                 "such images are paid for, kept, and held as wrong_size. Try --limit 1 first"
             )
         self._prices = {model: settings.price_micro(model) for model in map(self._model, self.shots.shots)}
-        self.reader: CatalogReader = open_catalog(options.catalog, catalog_options(options))
+        chosen_catalog = catalog_of(options)
+        self.notes += chosen_catalog.notes
+        self._folder = chosen_catalog.folder
+        self.reader: CatalogReader = open_catalog(chosen_catalog.source, chosen_catalog.options)
         self._photos = ReferenceStore(settings.home, DownloadPolicy.from_settings(settings), settings.max_pixels)
 
     def plan(self, lookup: Lookup, store: Store | None = None) -> Plan:
@@ -262,7 +266,7 @@ class Planner:
         missing: list[str] = []
         for photo in wanted:
             try:
-                read.append(self._photos.get(photo, self._options.folder))
+                read.append(self._photos.get(photo, self._folder))
             except PackshotError as error:
                 if error.code is not Code.REFERENCE_UNAVAILABLE:  # a full disk says nothing about the photo
                     raise

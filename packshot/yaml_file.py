@@ -121,6 +121,15 @@ def parse_yaml(text: str, file: str, model: type[Model], grammar: Grammar) -> Mo
     raise ConfigError(grammar.code, "; ".join(found[:_SHOWN_ERRORS] + more))
 
 
+def peek_yaml(text: str, file: str, grammar: Grammar) -> Any:
+    """What the file says, unchecked, every plain value as text.
+
+    Raises:
+        ConfigError: it is no YAML.
+    """
+    return _read_yaml(text, file, grammar)[1]
+
+
 def _read_yaml(text: str, file: str, grammar: Grammar) -> tuple[yaml.Node, Any]:
     try:
         loader = _Loader(text)
