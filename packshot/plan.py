@@ -247,9 +247,10 @@ class Planner:
 
     def _jobs(self, product: Product, photos: Photos, rejects: list[Reject]) -> list[ImageJob]:
         jobs: list[ImageJob] = []
+        archetype = self.shots.choose(product).archetype
         for shot in self.shots.shots:
             try:
-                jobs += jobs_for(product, shot, *photos, self._settings.model, self.shots.hash)
+                jobs += jobs_for(product, shot, archetype, *photos, self._settings.model, self.shots.hash)
             except PackshotError as error:
                 self._refused += 1
                 rejects.append(
@@ -259,8 +260,12 @@ class Planner:
 
     def _read_photos(self, product: Product) -> Photos:
         """The photos that any shot of this product sends: those read, and those that could not be."""
+        archetype = self.shots.choose(product).archetype.name
         wanted = dict.fromkeys(
-            photo for shot in self.shots.shots if shot.applies_to(product) for photo in shot.photos_of(product)
+            photo
+            for shot in self.shots.shots
+            if shot.applies_to(product, archetype)
+            for photo in shot.photos_of(product)
         )
         read: list[Reference] = []
         missing: list[str] = []

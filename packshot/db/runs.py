@@ -238,6 +238,7 @@ def _job_row(job: PlannedJob, product: CatalogProduct, ids: dict[_Identity, int]
     row = ImageJob(
         key=job.key, product_id=ids[_identity(product)], shot=job.shot, variant=job.variant, model=job.model,
         prompt=job.prompt, aspect_ratio=job.aspect_ratio, image_size=job.image_size, shot_list_hash=job.shot_list_hash,
+        template_hash=job.template_hash, template_version=job.template_version,
         reference_photos=[asdict(reference) for reference in job.references],
         state=JobState.HELD if missing else JobState.PLANNED,
         code=Code.REFERENCE_UNAVAILABLE if missing else None,

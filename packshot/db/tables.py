@@ -111,6 +111,8 @@ class ImageJob(SQLModel, table=True):
     image_size: str
     reference_photos: list[dict[str, str]] = Field(default_factory=list, sa_type=JSON)
     shot_list_hash: str
+    template_hash: str = Field(sa_type=String(12), description="Equal for prompts in the same words")
+    template_version: int = Field(description="What the shot list calls that wording")
     state: str = Field(default=JobState.PLANNED, sa_type=String(16))
     code: str | None = Field(default=None, description="Why it failed, is held, or waits")
     message: str = Field(default="", sa_type=Text)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from packshot.catalog.model import Product
 from packshot.errors import Code, PackshotError
+from packshot.shots.archetypes import Archetype
+from packshot.shots.channels import Framing, framing
 from packshot.shots.model import ImageJob, Reference
 from packshot.shots.prompt import render_prompt
 from packshot.shots.shot_list import Shot
@@ -19,6 +21,7 @@ KEY_VERSION = 1
 def jobs_for(
     product: Product,
     shot: Shot,
+    archetype: Archetype,
     references: Sequence[Reference],
     missing: Sequence[str],
     default_model: str,
@@ -26,6 +29,7 @@ def jobs_for(
 ) -> list[ImageJob]:
     """The pictures this shot asks for of this product: one job a variant, none when the shot is not for the product.
 
+    ``archetype`` is the product's, see :meth:`ShotList.choose`.
     ``references`` and ``missing`` say how reading the product's photos went; together they name at least those of
     ``shot.photos_of(product)`` (as ``Reference.source``, or by name), and may hold more.
 
@@ -33,7 +37,7 @@ def jobs_for(
         PackshotError: UNRENDERABLE, or PHOTO_NEEDED: the shot needs a photo and there is none to send.
         ValueError: a photo the shot asks for is in neither list, a mistake of the caller.
     """
-    if not shot.applies_to(product):
+    if not shot.applies_to(product, archetype.name):
         return []
     wanted = shot.photos_of(product)
     if shot.needs_reference and not wanted:
@@ -45,6 +49,8 @@ def jobs_for(
         raise ValueError(f"photos neither read nor reported missing: {sorted(set(unread) - set(missing))}")
     hashes = [read[photo].sha256 if photo in read else f"missing:{photo}" for photo in wanted]
     model = shot.model or default_model
+    frame = framing(shot.channel, archetype.share)
+    wording = template_hash(shot.prompt, archetype, frame)
 
     def job(variant: int) -> ImageJob:
         prompt = render_prompt(
@@ -54,6 +60,8 @@ def jobs_for(
             variant=variant,
             aspect_ratio=shot.aspect_ratio,
             reference_count=len(wanted),
+            archetype=archetype,
+            framing=frame,
         )
         key = job_key(
             catalog=product.catalog,
@@ -80,6 +88,8 @@ def jobs_for(
             image_size=shot.image_size,
             references=tuple(read[photo] for photo in wanted if photo in read),
             shot_list_hash=shot_list_hash,
+            template_hash=wording,
+            template_version=shot.template_version,
             missing_references=unread,
         )
 
@@ -110,3 +120,12 @@ def job_key(
     # As JSON no two lists read the same. Half surrogate pairs stay themselves too, which \u escapes would merge.
     text = json.dumps(decides, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def template_hash(template: str, archetype: Archetype, frame: Framing) -> str:
+    """Beginning of the SHA-256 (12 hex digits) over all that words a prompt, but the product's own facts.
+
+    Pictures with equal hashes were asked for in the same words.
+    """
+    words = [template, archetype.model_dump(), frame.background, frame.share]
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:12]

@@ -35,5 +35,9 @@ class ImageJob:
     image_size: ImageSize
     references: tuple[Reference, ...]
     shot_list_hash: str
+    template_hash: str
+    """Of the wording: the shot's template, the archetype's texts, background and share. A record, not in the key."""
+    template_version: int
+    """What the shot list calls this wording."""
     missing_references: tuple[str, ...] = ()
     """Photos the shot asks for that could not be read: such a job is held, never bought."""

@@ -30,6 +30,8 @@ _NOT_VISIBLE = {
 }  # fmt: skip
 _OWN_LINES = {"title", "shot", "category", "brand", "description"}
 _SPELLINGS = {"color": "colour", "gray": "grey", "jewelry": "jewellery"}
+# Shopify keeps the colour of a product without variants in a metafield of this name.
+_SAME = {"colour_pattern": ("colour", "Color")}
 
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 # What Shopify calls the only variant of a product that has no variants.
@@ -67,7 +69,7 @@ class Attributes(Mapping[str, str]):
         self._values: dict[str, str] = {}
         self._labels: dict[str, str] = {}
         for label, value in sorted((plain(n, MAX_NAME), plain(v, MAX_LINE)) for n, v in attributes.items()):
-            name = attribute_name(label)
+            name, label = _SAME.get(attribute_name(label), (attribute_name(label), label))
             if not name or not value or name in self._values or _NOT_VISIBLE & set(name.split("_")):
                 continue
             self._values[name] = value

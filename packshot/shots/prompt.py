@@ -10,15 +10,18 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, meta
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from packshot.catalog.model import Product
 from packshot.did_you_mean import did_you_mean
 from packshot.errors import Code, PackshotError
+from packshot.shots.archetypes import Archetype
+from packshot.shots.channels import Framing
 from packshot.shots.product_text import MAX_DESCRIPTION, MAX_LINE, MAX_TITLE, Attributes, facts_block, plain
 
-MAX_PROMPT = 8000
+MAX_PROMPT = 12_000
+"""Characters. The API documents no limit of its own; the longest facts with a long template come to about 10,000."""
 
 VARIABLES = (
     "title",
@@ -31,6 +34,9 @@ VARIABLES = (
     "variant",
     "aspect_ratio",
     "facts",
+    "archetype",
+    "background",
+    "frame_share",
 )
 
 
@@ -70,8 +76,9 @@ del _environment.filters["random"]
 def check_template(template: str) -> None:
     """Raise :class:`TemplateFault` when a template has wrong syntax or uses what no product will ever provide."""
     try:
-        used = meta.find_undeclared_variables(_environment.parse(template)) - set(_environment.globals)
-        others = list(meta.find_referenced_templates(_environment.parse(template)))
+        tree = _environment.parse(template)
+        used = meta.find_undeclared_variables(tree) - set(_environment.globals)
+        others = list(meta.find_referenced_templates(tree))
         _compiled(template)
     except TemplateSyntaxError as error:
         raise TemplateFault(f"template error: {error.message}", error.lineno) from None
@@ -83,12 +90,34 @@ def check_template(template: str) -> None:
         raise TemplateFault(
             f"unknown template variable {found} (allowed: {', '.join(VARIABLES)})", _line_of(template, unknown[0])
         )
+    for node in tree.find_all(nodes.Getattr):
+        if isinstance(node.node, nodes.Name) and node.node.name == "archetype":
+            texts = Archetype.model_fields
+            if node.attr not in texts:
+                raise TemplateFault(
+                    f"unknown template variable 'archetype.{node.attr}'{did_you_mean(node.attr, texts)} "
+                    f"(allowed: {', '.join(f'archetype.{text}' for text in texts)})",
+                    node.lineno,
+                )
+
+
+def variables_of(template: str) -> set[str]:
+    """Which of VARIABLES the template uses."""
+    return meta.find_undeclared_variables(_environment.parse(template)) & set(VARIABLES)
 
 
 def render_prompt(
-    product: Product, *, shot: str, template: str, variant: int, aspect_ratio: str, reference_count: int
+    product: Product,
+    *,
+    shot: str,
+    template: str,
+    variant: int,
+    aspect_ratio: str,
+    reference_count: int,
+    archetype: Archetype,
+    framing: Framing,
 ) -> str:
-    """The final prompt: rendered, blanks tidied, 1 to 8000 characters.
+    """The final prompt: rendered, blanks tidied, 1 to MAX_PROMPT characters.
 
     Raises:
         PackshotError: UNRENDERABLE; the product lacks what the template asks for, or the text got too long.
@@ -105,6 +134,9 @@ def render_prompt(
         "variant": variant,
         "aspect_ratio": aspect_ratio,
         "facts": facts_block(product, attributes, shot),
+        "archetype": archetype.model_dump(),
+        "background": framing.background,
+        "frame_share": framing.share,
     }
     try:
         prompt = _tidy(_compiled(template).render(context))

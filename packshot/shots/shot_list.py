@@ -7,20 +7,22 @@ import json
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from packshot.catalog.model import Product
 from packshot.did_you_mean import did_you_mean
 from packshot.errors import Code, ConfigError
+from packshot.shots.archetypes import ArchetypeEntry, Archetypes, Choice, Slug
+from packshot.shots.channels import with_preset
 from packshot.shots.model import AspectRatio, ImageSize
 from packshot.shots.product_text import attribute_name
 from packshot.shots.prompt import check_template
+from packshot.yaml_file import FaultAt
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:-[a-z0-9]+)*$", max_length=40)]
 Text = Annotated[str, Field(min_length=1)]
 TextList = Annotated[tuple[Text, ...], Field(min_length=1)]
 
@@ -34,8 +36,13 @@ class When(BaseModel):
     """Beginnings of the category ("Shoes"), or patterns with ``*`` and ``?`` for all of it ("*ring*")."""
     attributes: Annotated[Mapping[Text, TextList], Field(min_length=1)] | None = None
     """Attribute name, in any spelling that prompts understand, to the values wanted."""
+    archetype: TextList | None = None
+    """Names of archetypes, see archetypes.yaml."""
 
-    def holds_for(self, product: Product) -> bool:
+    def holds_for(self, product: Product, archetype: str) -> bool:
+        """``archetype``: the name of the product's."""
+        if self.archetype and archetype not in self.archetype:
+            return False
         if self.category and not any(_matches(product.category, pattern) for pattern in self.category):
             return False
         have = {(attribute_name(name), value.casefold()) for name, value in product.attributes.items()}
@@ -54,6 +61,10 @@ class Shot(BaseModel):
     prompt: Text
     aspect_ratio: AspectRatio
     image_size: ImageSize
+    channel: str | None = None
+    """A preset of channels.yaml: it fixes ratio and size, and what prompts know as background and frame_share."""
+    template_version: int = Field(1, ge=1)
+    """What you call the wording of the prompt; written beside each job, and nothing else hangs on it."""
     model: Text | None = None
     """None: the model of the settings."""
     variants: int = Field(1, ge=1, le=10)
@@ -62,6 +73,11 @@ class Shot(BaseModel):
     needs_reference: bool = False
     """True: a product without any photo gets no picture but a reject."""
     when: When | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _channel_fixes_the_frame(cls, said: Any) -> Any:
+        return with_preset(said) if isinstance(said, dict) else said
 
     @field_validator("prompt")
     @classmethod
@@ -75,9 +91,9 @@ class Shot(BaseModel):
             raise ValueError("needs_reference is true, so references must be 1 or more (found 0)")
         return self
 
-    def applies_to(self, product: Product) -> bool:
-        """Is this shot made of this product at all?"""
-        return self.when is None or self.when.holds_for(product)
+    def applies_to(self, product: Product, archetype: str) -> bool:
+        """Is this shot made of this product, of that archetype, at all?"""
+        return self.when is None or self.when.holds_for(product, archetype)
 
     def photos_of(self, product: Product) -> tuple[str, ...]:
         """The entries of ``product.image_refs`` to send along, best first, each once."""
@@ -90,6 +106,8 @@ class ShotList(BaseModel):
     model_config = _STRICT
 
     version: Annotated[Literal[1], BeforeValidator(lambda version: 1 if version == "1" else version)]
+    archetypes: Mapping[Slug, ArchetypeEntry] = Field(default_factory=dict)
+    """What the list changes of those that come with packshot, and those that it adds."""
     shots: Annotated[tuple[Shot, ...], Field(min_length=1)]
 
     @field_validator("shots")
@@ -100,6 +118,30 @@ class ShotList(BaseModel):
         if twice:
             raise ValueError(f"every shot needs a name of its own (found more than once: {', '.join(twice)})")
         return shots
+
+    @model_validator(mode="after")
+    def _archetypes_exist(self) -> Self:
+        try:
+            names = self.table.names
+        except FaultAt as fault:
+            raise FaultAt(str(fault), ("archetypes", *fault.at)) from None
+        for number, shot in enumerate(self.shots):
+            for name in (shot.when and shot.when.archetype) or ():
+                if name not in names:
+                    raise FaultAt(
+                        f"found {name!r}{did_you_mean(name, names)} (allowed: {', '.join(names)})",
+                        ("shots", number, "when", "archetype"),
+                    )
+        return self
+
+    @cached_property
+    def table(self) -> Archetypes:
+        """All archetypes, with what this list says of them."""
+        return Archetypes(self.archetypes)
+
+    def choose(self, product: Product) -> Choice:
+        """The product's archetype, and why."""
+        return self.table.choose(product.category)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -124,12 +166,15 @@ class ShotList(BaseModel):
             raise ConfigError(
                 Code.SHOTS_INVALID, f"{found or 'no shot was named'} (the list has: {', '.join(self.names)})"
             )
-        return ShotList(version=self.version, shots=tuple(shot for shot in self.shots if shot.name in wanted))
+        return self._with(shot for shot in self.shots if shot.name in wanted)
 
     def without_photos(self) -> ShotList:
         """The same list for a wire format that cannot send photos: shots that need one then refuse every product."""
-        bare = tuple(shot.model_copy(update={"references": 0}) for shot in self.shots)
-        return ShotList.model_construct(version=self.version, shots=bare)
+        return self._with(shot.model_copy(update={"references": 0}) for shot in self.shots)
+
+    def _with(self, shots: Iterable[Shot]) -> ShotList:
+        """Not a copy, which would keep this list's hash."""
+        return ShotList.model_construct(version=self.version, archetypes=self.archetypes, shots=tuple(shots))
 
 
 def _matches(category: str, pattern: str) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from packshot.catalog.model import Product
 from packshot.errors import Code, PackshotError
 from packshot.shots import KEY_VERSION, Reference, Shot, job_key, jobs_for
+from packshot.shots.archetypes import Archetypes
 
 MUG = Product(
     catalog="shop", product_key="mug", variant_key="blue", sku="M-1", title="Mug", category="Kitchen",
@@ -21,6 +22,7 @@ A = Reference("a.jpg", "a" * 64, "/x/a", "image/jpeg")
 B = Reference("b.jpg", "b" * 64, "/x/b", "image/png")
 SHOT = Shot(name="front", prompt="{{ facts }}", aspect_ratio="1:1", image_size="2K", references=2, variants=2)
 
+ANY = Archetypes()["generic"]
 FIELDS: dict[str, Any] = {
     "catalog": "shop", "product_key": "mug", "variant_key": "blue", "shot": "front", "variant": 1, "model": "m",
     "prompt": "A mug.", "image_size": "2K", "aspect_ratio": "1:1", "reference_hashes": ["a", "b"],
@@ -34,11 +36,11 @@ KEYS = st.fixed_dictionaries(
 
 def keys(product: Product = MUG, shot: Shot = SHOT, photos: tuple[Reference, ...] = (A, B), **more: Any) -> list[str]:
     given_ = {"missing": (), "default_model": "m", "shot_list_hash": "h"} | more
-    return [job.key for job in jobs_for(product, shot, photos, **given_)]
+    return [job.key for job in jobs_for(product, shot, ANY, photos, **given_)]
 
 
 def test_one_job_a_variant_with_everything_in_it() -> None:
-    first, second = jobs_for(MUG, SHOT, [B, A], ["unrelated.jpg"], "usual-model", "h1")
+    first, second = jobs_for(MUG, SHOT, ANY, [B, A], ["unrelated.jpg"], "usual-model", "h1")
     assert (first.variant, second.variant) == (1, 2)
     assert first.key != second.key
     assert replace(first, key=second.key, variant=2) == second
@@ -55,21 +57,21 @@ def test_one_job_a_variant_with_everything_in_it() -> None:
 
 
 def test_a_shot_says_its_own_model() -> None:
-    assert jobs_for(MUG, SHOT.model_copy(update={"model": "own"}), [A, B], [], "usual", "h")[0].model == "own"
+    assert jobs_for(MUG, SHOT.model_copy(update={"model": "own"}), ANY, [A, B], [], "usual", "h")[0].model == "own"
 
 
 def test_a_shot_that_is_not_for_the_product_makes_no_job() -> None:
     shot = Shot.model_validate(SHOT.model_dump() | {"when": {"category": ["Shoes"]}})
-    assert jobs_for(MUG, shot, [A, B], [], "m", "h") == []
+    assert jobs_for(MUG, shot, ANY, [A, B], [], "m", "h") == []
 
 
 def test_only_the_photos_the_shot_asks_for_are_sent() -> None:
-    assert jobs_for(MUG, SHOT.model_copy(update={"references": 1}), [A, B], [], "m", "h")[0].references == (A,)
-    assert jobs_for(MUG, SHOT.model_copy(update={"references": 0}), [A, B], [], "m", "h")[0].references == ()
+    assert jobs_for(MUG, SHOT.model_copy(update={"references": 1}), ANY, [A, B], [], "m", "h")[0].references == (A,)
+    assert jobs_for(MUG, SHOT.model_copy(update={"references": 0}), ANY, [A, B], [], "m", "h")[0].references == ()
 
 
 def test_a_photo_that_could_not_be_read_is_told_and_changes_the_key() -> None:
-    job = jobs_for(MUG, SHOT, [B], ["a.jpg"], "m", "h")[0]
+    job = jobs_for(MUG, SHOT, ANY, [B], ["a.jpg"], "m", "h")[0]
     assert (job.references, job.missing_references) == ((B,), ("a.jpg",))
     whole, without_a, without_b = keys(), keys(photos=(B,), missing=["a.jpg"]), keys(photos=(A,), missing=["b.jpg"])
     assert len({*whole, *without_a, *without_b}) == 6
@@ -77,19 +79,19 @@ def test_a_photo_that_could_not_be_read_is_told_and_changes_the_key() -> None:
 
 def test_a_photo_nobody_speaks_of_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match=r"neither read nor reported missing: \['a.jpg'\]"):
-        jobs_for(MUG, SHOT, [B], [], "m", "h")
+        jobs_for(MUG, SHOT, ANY, [B], [], "m", "h")
 
 
 def test_a_shot_that_needs_a_photo_says_which_product_has_none() -> None:
     shot = SHOT.model_copy(update={"needs_reference": True})
-    assert len(jobs_for(MUG, shot, [A, B], [], "m", "h")) == 2
+    assert len(jobs_for(MUG, shot, ANY, [A, B], [], "m", "h")) == 2
     with pytest.raises(
         PackshotError, match="'mug/blue', shot 'front' needs a photo, but the product has none"
     ) as caught:
-        jobs_for(MUG._replace(image_refs=()), shot, [], [], "m", "h")
+        jobs_for(MUG._replace(image_refs=()), shot, ANY, [], [], "m", "h")
     assert caught.value.code is Code.PHOTO_NEEDED
     with pytest.raises(PackshotError, match="this wire format sends none"):
-        jobs_for(MUG, shot.model_copy(update={"references": 0}), [], [], "m", "h")
+        jobs_for(MUG, shot.model_copy(update={"references": 0}), ANY, [], [], "m", "h")
 
 
 @pytest.mark.parametrize(

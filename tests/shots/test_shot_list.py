@@ -62,7 +62,7 @@ def test_the_packaged_list_is_what_none_means() -> None:
 
 def test_the_example_loads() -> None:
     shots = load_shot_list(Path(__file__).parents[2] / "examples/shots/shop.yaml")
-    assert shots.names == ("packshot", "pair", "sparkle", "banner")
+    assert shots.names == ("packshot", "amazon", "pair", "sparkle", "banner")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def shot_for(when: When | None) -> Shot:
 def test_when(when: When | None, applies: bool) -> None:
     attributes = {"Color": "Red", "Shoe size": "42", "Material": "Leather"}
     product = Product("c", "p", category="Shoes > Boots", attributes=attributes)
-    assert shot_for(when).applies_to(product) is applies
+    assert shot_for(when).applies_to(product, "generic") is applies
 
 
 def test_photos_are_the_first_ones_each_once() -> None:
