@@ -11,7 +11,7 @@ from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.options import TARGETS, CatalogOptions
 from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name, one_line
-from packshot.errors import ConfigError
+from packshot.errors import Code, ConfigError
 
 _LOCALE = r"[-.:][a-z]{2,3}(?:[-_][a-z0-9]{2,8})*"
 
@@ -19,6 +19,7 @@ _COALESCED = {"product_key", "title", "description", "image_refs"}
 """Targets that may draw on several columns; for the others the first alias present is the only one, because a category
 and a type, or a SKU and an id, are not the same thing said twice."""
 
+_NEEDED = {"product_key": "key", "title": "title"}
 _LISTED = 60
 _ATTRIBUTES = {"color", "colour", "size", "material", "pattern", "gender", "age_group"}
 _METAFIELD = re.compile(r".*\(product\.metafields\.[^.()]+\.([^()]+)\)$")
@@ -31,6 +32,17 @@ def metafield_name(column: str) -> str:
     """
     match = _METAFIELD.fullmatch(column.strip())
     return one_line(match[1]) if match else ""
+
+
+class UnmappedColumns(ConfigError):
+    """No column is known to hold the product's key or title. ``details``: the ``known`` targets."""
+
+    @classmethod
+    def of(cls, name: object, columns: Iterable[str], mapping: Mapping[str, list[str]]) -> UnmappedColumns | None:
+        """The error for this mapping; None when it has what is needed."""
+        missing = [word for target, word in _NEEDED.items() if not mapping.get(target)]
+        what = f"{name} has no column known to hold the product's {' and '.join(missing)}. Found: {listed(columns)}"
+        return cls(Code.CATALOG_INVALID, what, known=[*filter(mapping.get, mapping)]) if missing else None
 
 
 def find_columns(columns: Iterable[str], options: CatalogOptions) -> dict[str, list[str]]:
@@ -94,10 +106,9 @@ def check_mapping(name: object, options: CatalogOptions, columns: list[str], map
     missing = [name for name in dict.fromkeys(wanted) if name not in columns]
     if missing:
         raise missing_columns(name, missing, columns)
-    for target, word in (("product_key", "key"), ("title", "title")):
-        if not mapping.get(target):
-            what = f"has no column known to hold the product's {word}: map one to {target!r}"
-            raise bad_catalog(name, f"{what}. Found: {listed(columns)}")
+    unmapped = UnmappedColumns.of(name, columns, mapping)
+    if unmapped:
+        raise unmapped
 
 
 def named_columns(

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from packshot.catalog import formats
+from packshot.catalog.columns import UnmappedColumns
 from packshot.catalog.draft import Builder
 from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.formats import Format, objects
@@ -15,6 +16,7 @@ from packshot.catalog.options import CatalogOptions
 from packshot.catalog.records import Record
 from packshot.catalog.seen import KeyBook
 from packshot.catalog.source import Source, local_file
+from packshot.catalog.suggest import with_suggestion
 from packshot.catalog.tables import Table
 from packshot.catalog.tables.opening import open_table
 from packshot.catalog.tally import Tally
@@ -32,7 +34,10 @@ class Part:
             self.format: Format = formats.choose(self.table, options)
         except UnicodeError as error:
             raise bad_catalog(source.label, f"cannot be read as {options.encoding or 'text'}: {error}") from None
-        self.mapping = self.format.resolve(self.table, options)
+        try:
+            self.mapping = self.format.resolve(self.table, options)
+        except UnmappedColumns as error:
+            raise with_suggestion(error, self.table) from None
         if options.where and self.format is not objects:
             self.table = Selected(self.table, options.where, self.format.FILL_DOWN)
         if all(isinstance(record, Record) and record.blank for record in self.table.records()):

@@ -112,5 +112,5 @@ def test_json_lines_without_objects_or_mapped_keys(tmp_path: Path) -> None:
     assert "no JSON object" in refusal(write(tmp_path, GOOD), format="json")
     path = write(tmp_path, '{"nr": 1, "bez\\ud800": "x"}\n', "shop.jsonl")
     assert "'nummer'" in refusal(path, mapping={"product_key": "nummer"})
-    assert "'title'" in refusal(path, mapping={"product_key": "nr"})
+    assert "product's title" in refusal(path, mapping={"product_key": "nr"})
     refusal(path, mapping={"product_key": "nr"}).encode()

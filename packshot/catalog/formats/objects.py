@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from packshot.catalog.columns import find_columns, listed, mapped_columns, missing_columns
+from packshot.catalog.columns import UnmappedColumns, find_columns, mapped_columns, missing_columns
 from packshot.catalog.draft import Builder, Draft
-from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.flat import FlatCatalog
 from packshot.catalog.images import split_refs
 from packshot.catalog.model import Product, Reject
@@ -43,9 +42,9 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     missing = [path for path in dict.fromkeys(wanted) if _steps(path)[0] not in keys and path not in keys]
     if missing:
         raise missing_columns(table.label, missing, keys, kind="key in its first objects:")
-    for target in ("product_key", "title"):
-        if target not in mapping or not mapping[target]:
-            raise bad_catalog(table.label, f"has no key known to hold {target!r}: map one. Found: {listed(keys)}")
+    unmapped = UnmappedColumns.of(table.label, keys, mapping)
+    if unmapped:
+        raise unmapped
     return mapping
 
 
