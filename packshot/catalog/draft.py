@@ -129,6 +129,14 @@ class Builder:
         name, value = next((name, value) for name, value in named if len(value) > KEY_MAX)
         return Code.BAD_FIELD, f"the {name} has {len(value):,} characters, at most {KEY_MAX} are allowed"
 
+    def taken_key(self, key: str) -> Problem:
+        """The problem of a record whose key by ``key_fallback`` is another record's own."""
+        parts = self.options.key_fallback
+        return (
+            Code.DUPLICATE_KEY,
+            f"key_fallback ({parts}) makes {shorten(key, KEY_MAX)!r} its key, another record's own",
+        )
+
     def problem(self, draft: Draft) -> Problem | None:
         """What keeps a draft with good keys from becoming a Product."""
         status = self._repeated(draft.status, "status", draft.product_key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from packshot.catalog.draft import KEY_HINT, Builder, Draft
+from packshot.catalog.draft import KEY_HINT, Builder, Draft, Problem
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import EVERY_VARIANT
 from packshot.catalog.parents import Parents
@@ -79,6 +79,7 @@ class FlatCatalog:
         self._builder = builder
         self._tally = builder.tally
         self._variants_by = builder.options.variants_by
+        self._groups = has_variants
         self._has_variants = has_variants or bool(self._variants_by)
         self._parents = parents
         self._lends = lends
@@ -87,7 +88,9 @@ class FlatCatalog:
     def settle(self, record: Record, draft: Draft) -> Product | Reject | None:
         """None means: counted as a continuation."""
         draft.clean_keys()
+        nameless = False
         if self._parents is not None and not draft.is_parent:
+            nameless = not (draft.variant_key or draft.sku or draft.product_key)
             joined = self._with_parent(draft, self._parents)
             if isinstance(joined, str):
                 key = (draft.sku or draft.product_key)[:KEY_MAX]
@@ -101,17 +104,25 @@ class FlatCatalog:
         # What tells the records of one product apart, where the file has no variant keys, is their SKU.
         variant = draft.variant_key or (draft.sku if draft.sku != key else "")
         chosen = self._chosen(draft, variant) if self._variants_by else ""
-        if builder.options.key_fallback and (not key or book.is_shared(book.key(key, variant, chosen))):
-            key = draft.product_key = builder.fallback_key(draft)
+        if builder.options.key_fallback or nameless:
+            named = self._named(record, draft, variant, chosen, nameless)
+            if isinstance(named, tuple):
+                return self._tally.reject(record, *named, key[:KEY_MAX])
+            if self._variants_by == [EVERY_VARIANT]:
+                chosen = named
+            key, variant = draft.product_key, named
         problem = builder.key_problem(draft)
         if problem:
             return self._tally.reject(record, *problem, key[:KEY_MAX])
         identity = book.key(key, variant, chosen)
-        if not book.counts(self._tally.counts.records, identity):
+        last_counts = builder.options.on_duplicate == "last"
+        if last_counts and self._comes_again(record, draft, identity):
+            self._last = draft
             self._tally.continuation()
+            self._tally.remark("record with a key that comes again further down, left out:", key)
             return None
         first = book.first(record, identity)
-        if first is not None:
+        if first is not None and not last_counts:
             return self._again(record, draft, variant, *first)
         product = book.key(key, chosen) if self._has_variants else 0
         if self._has_variants and book.known_product(product):
@@ -124,6 +135,8 @@ class FlatCatalog:
         problem = builder.problem(draft)
         if problem:
             return self._tally.reject(record, *problem, key)
+        if first is not None:
+            return self._again(record, draft, variant, *first)
         if len(chosen) > KEY_MAX:
             message = f"the variant's values have {len(chosen):,} characters, at most {KEY_MAX} are allowed"
             return self._tally.reject(record, Code.BAD_FIELD, message, key)
@@ -132,6 +145,42 @@ class FlatCatalog:
         if self._has_variants:
             book.add_product(product)
         return self._tally.accept(builder.product(draft, record, chosen))
+
+    def _named(self, record: Record, draft: Draft, variant: str, chosen: str, nameless: bool) -> str | Problem:
+        """The variant's name, after ``key_fallback`` gave the draft what keys it lacks or shares.
+
+        A product that the file groups keeps its key, and its variant is named; another one gets a key.
+        """
+        builder, book = self._builder, self._builder.book
+        key = draft.product_key
+        own = book.key(key, variant, chosen)
+        if key and not nameless and not book.is_shared(own):
+            if book.lesson == "shared" and self._acceptable(draft):
+                book.learn(record, self._tally.counts.records, own)
+            return variant
+        fallback = builder.fallback_key(draft) if builder.options.key_fallback else ""
+        if not fallback:
+            return Code.MISSING_KEY, f"the record has no {'SKU' if nameless else 'product key'}; {KEY_HINT}"
+        if nameless or (key and self._groups and key != draft.sku):
+            variant = draft.variant_key = fallback
+        else:
+            draft.product_key = fallback
+        name = variant if self._variants_by == [EVERY_VARIANT] else chosen
+        if book.is_owned(book.key(draft.product_key, variant, name)):
+            return builder.taken_key(fallback)
+        return variant
+
+    def _comes_again(self, record: Record, draft: Draft, identity: int) -> bool:
+        """Another good record with this key comes after this good one (where the last one counts)."""
+        book, serial = self._builder.book, self._tally.counts.records
+        if book.lesson == "last" and self._acceptable(draft):
+            book.learn(record, serial, identity)
+        return not book.lesson and not book.counts(serial, identity) and self._acceptable(draft)
+
+    def _acceptable(self, draft: Draft) -> bool:
+        if self._variants_by and self._lends:
+            self._inherit(draft)
+        return self._builder.key_problem(draft) is None and self._builder.problem(draft) is None
 
     def _again(self, record: Record, draft: Draft, variant: str, line: int, same: bool) -> Reject | None:
         key = draft.product_key

@@ -6,7 +6,7 @@ have been the first row of the next one, and what stands below it must not be gi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from packshot.catalog.draft import KEY_HINT, Builder, Draft, Problem
@@ -138,17 +138,32 @@ class _Family:
         """Record number -> what it became; records that are not named are continuations."""
         head, book = self._head, builder.book
         first = self._variants[0].record
-        if builder.options.key_fallback and (not head.product_key or book.is_shared(book.key(head.product_key))):
+        own_key = head.product_key
+        if builder.options.key_fallback and (not own_key or book.is_shared(book.key(own_key))):
             head.product_key = builder.fallback_key(self._merged(self._variants))
         problem = builder.key_problem(head)
         if problem:
             return {first.number: problem}
-        identity = book.key(head.product_key)
-        if not book.counts(builder.tally.counts.records, identity):
+        identity, serial = book.key(head.product_key), builder.tally.counts.records
+        if head.product_key != own_key and book.is_owned(identity):
+            return {first.number: builder.taken_key(head.product_key)}
+        if book.lesson:
+            outcomes = self._sold(builder)
+            if _any_product(outcomes) and (own_key or book.lesson == "last"):
+                book.learn(first, serial, identity)
+            return outcomes
+        if not book.counts(serial, identity):
+            builder.tally.remark("product with a key that comes again further down, left out:", self.name)
             return {}
         earlier = book.first(first, identity)
         if earlier is not None:
             return self._again(builder, first, earlier[0])
+        outcomes = self._sold(builder)
+        if _any_product(outcomes):
+            book.add(first, identity)
+        return outcomes
+
+    def _sold(self, builder: Builder) -> dict[int, Product | Problem]:
         outcomes: dict[int, Product | Problem] = {}
         for name, variants in self._chosen(builder, outcomes).items():
             draft = self._merged(variants)
@@ -157,8 +172,6 @@ class _Family:
             outcomes[record.number] = (
                 builder.key_problem(draft) or builder.problem(draft) or builder.product(draft, record, name)
             )
-        if any(isinstance(outcome, Product) for outcome in outcomes.values()):
-            book.add(first, identity)
         return outcomes
 
     def _again(self, builder: Builder, first: Record, line: int) -> dict[int, Product | Problem]:
@@ -216,6 +229,10 @@ class _Family:
         draft.fill_from(replace(head, attributes=shared))
         draft.product_key = head.product_key
         return draft
+
+
+def _any_product(outcomes: Mapping[int, Product | Problem]) -> bool:
+    return any(isinstance(outcome, Product) for outcome in outcomes.values())
 
 
 def _values(variants: Iterable[_Variant]) -> dict[str, list[str]]:

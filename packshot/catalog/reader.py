@@ -14,8 +14,9 @@ from packshot.catalog.formats import Format, objects
 from packshot.catalog.model import Counts, Product, Reject
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.records import Record
-from packshot.catalog.seen import KeyBook
-from packshot.catalog.source import Source, local_file
+from packshot.catalog.local_files import local_sources
+from packshot.catalog.seen import KeyBook, Lesson
+from packshot.catalog.source import Source
 from packshot.catalog.suggest import with_suggestion
 from packshot.catalog.tables import Table
 from packshot.catalog.tables.opening import open_table
@@ -34,6 +35,8 @@ class Part:
             self.format: Format = formats.choose(self.table, options)
         except UnicodeError as error:
             raise bad_catalog(source.label, f"cannot be read as {options.encoding or 'text'}: {error}") from None
+        if is_rejects_file(self.table.header):
+            self.table = Mended(self.table)
         try:
             self.mapping = self.format.resolve(self.table, options)
         except UnmappedColumns as error:
@@ -65,13 +68,17 @@ class CatalogReader:
 
     def __iter__(self) -> Iterator[Product | Reject]:
         self._tally = Tally()
-        last_counts = self.options.on_duplicate == "last"
-        book = KeyBook(last_counts)
-        if last_counts or self.options.key_fallback:
-            # What is shared, or comes last, is only known when all was seen: a pass that nobody hears of goes before.
+        lessons: list[Lesson] = ["shared"] if self.options.key_fallback else []
+        if self.options.on_duplicate == "last":
+            lessons.append("last")
+        earlier = None
+        for lesson in lessons:
+            # What is shared, or comes last, is only known when all was seen: passes that nobody hears of go before.
+            book = KeyBook(lesson, earlier)
             for _ in self._items(Tally(), book):
                 pass
-            book = KeyBook(last_counts, earlier=book)
+            earlier = book
+        book = KeyBook(earlier=earlier)
         return self._items(self._tally, book)
 
     def _items(self, tally: Tally, book: KeyBook) -> Iterator[Product | Reject]:
@@ -98,10 +105,10 @@ class CatalogReader:
 
 
 def open_catalog(path: Path | str, options: CatalogOptions | None = None) -> CatalogReader:
-    """Open a catalog file for reading.
+    """Open a catalog on this machine for reading: a path, ``folder/*.csv`` or ``file.zip#member.csv``.
 
     Raises:
         ConfigError: the file is missing, is no catalog (a web page, an archive, empty...), or does not fit the options.
             The message names the file and what was found.
     """
-    return CatalogReader([local_file(Path(path))], options or CatalogOptions())
+    return CatalogReader(local_sources(str(path)), options or CatalogOptions())

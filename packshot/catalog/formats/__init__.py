@@ -11,7 +11,7 @@ from typing import Protocol
 from packshot.catalog.columns import find_columns
 from packshot.catalog.draft import Builder
 from packshot.catalog.filecheck import bad_catalog
-from packshot.catalog.formats import generic, google, meta, objects, shopify
+from packshot.catalog.formats import amazon, generic, google, meta, objects, shopify
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.tables import Table
@@ -38,7 +38,13 @@ class Format(Protocol):
         """Products and rejects in file order; every record is settled with the builder's tally exactly once."""
 
 
-FORMATS: tuple[Format, ...] = (shopify, google, meta, generic)
+FORMATS: tuple[Format, ...] = (shopify, amazon, google, meta, generic)
+
+
+def is_header(cells: list[str], options: CatalogOptions) -> bool:
+    """Can this row be a catalog's header? Chooses among the sheets of a workbook."""
+    wanted = (f for f in FORMATS if options.format in ("auto", f.NAME) and f is not generic)
+    return any(f.detect(cells) for f in wanted) or {"product_key", "title"} <= find_columns(cells, options).keys()
 
 
 def choose(table: Table, options: CatalogOptions) -> Format:
