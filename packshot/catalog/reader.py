@@ -14,9 +14,8 @@ from packshot.catalog.formats import Format, objects
 from packshot.catalog.model import Counts, Product, Reject
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.records import Record
-from packshot.catalog.local_files import local_sources
 from packshot.catalog.seen import KeyBook, Lesson
-from packshot.catalog.source import Source
+from packshot.catalog.source import Source, local_file
 from packshot.catalog.suggest import with_suggestion
 from packshot.catalog.tables import Table
 from packshot.catalog.tables.opening import open_table
@@ -35,8 +34,6 @@ class Part:
             self.format: Format = formats.choose(self.table, options)
         except UnicodeError as error:
             raise bad_catalog(source.label, f"cannot be read as {options.encoding or 'text'}: {error}") from None
-        if is_rejects_file(self.table.header):
-            self.table = Mended(self.table)
         try:
             self.mapping = self.format.resolve(self.table, options)
         except UnmappedColumns as error:
@@ -105,10 +102,10 @@ class CatalogReader:
 
 
 def open_catalog(path: Path | str, options: CatalogOptions | None = None) -> CatalogReader:
-    """Open a catalog on this machine for reading: a path, ``folder/*.csv`` or ``file.zip#member.csv``.
+    """Open a catalog file for reading.
 
     Raises:
         ConfigError: the file is missing, is no catalog (a web page, an archive, empty...), or does not fit the options.
             The message names the file and what was found.
     """
-    return CatalogReader(local_sources(str(path)), options or CatalogOptions())
+    return CatalogReader([local_file(Path(path))], options or CatalogOptions())
