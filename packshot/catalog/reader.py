@@ -11,11 +11,12 @@ from packshot.catalog.columns import UnmappedColumns
 from packshot.catalog.draft import Builder
 from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.formats import Format, objects
+from packshot.catalog.local_files import local_sources
 from packshot.catalog.model import Counts, Product, Reject
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.records import Record
 from packshot.catalog.seen import KeyBook, Lesson
-from packshot.catalog.source import Source, local_file
+from packshot.catalog.source import Source
 from packshot.catalog.suggest import with_suggestion
 from packshot.catalog.tables import Table
 from packshot.catalog.tables.opening import open_table
@@ -102,10 +103,10 @@ class CatalogReader:
 
 
 def open_catalog(path: Path | str, options: CatalogOptions | None = None) -> CatalogReader:
-    """Open a catalog file for reading.
+    """Open a catalog on this machine for reading: a path, ``folder/*.csv`` or ``file.zip#member.csv``.
 
     Raises:
         ConfigError: the file is missing, is no catalog (a web page, an archive, empty...), or does not fit the options.
             The message names the file and what was found.
     """
-    return CatalogReader([local_file(Path(path))], options or CatalogOptions())
+    return CatalogReader(local_sources(str(path)), options or CatalogOptions())
