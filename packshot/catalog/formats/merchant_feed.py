@@ -45,18 +45,16 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "details": ("product_detail", "variant_dict"),
 }  # fmt: skip
 
-_BRACKETED = re.compile(r".*\[([a-z][a-z_ ]*)\]")
+_BRACKETED = re.compile(r".*\[([a-z][a-z_ ]*)(?:\(.*\))?\]")
 _BY_ID = re.compile(r"(\d+)\s*(?:-\s*)?")
 
 
 def attribute(column: str) -> str:
     """The attribute's name in a header cell: ``g:id``, ``Image link [image_link]``, ``shipping(country:price)``."""
-    name = column.strip().casefold()
+    # Meta numbers what may come several times: image[0].url.
+    name = re.sub(r"\[\d+\]|\s*\([^\]]*\)$", "", column.strip().casefold())
     bracketed = _BRACKETED.fullmatch(name)
-    if bracketed:
-        name = bracketed[1]
-    name = re.sub(r"\[\d+\]|\(.*\)$", "", name)  # Meta numbers what may come several times: image[0].url
-    return name.strip().removeprefix("g:").replace(" ", "_")
+    return (bracketed[1] if bracketed else name).strip().removeprefix("g:").replace(" ", "_")
 
 
 def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
@@ -26,6 +28,13 @@ CELL_MAX = 1 << 20
 LINE_MAX = 8 << 20
 """Characters in one physical line; the rest of a longer one is skipped, so that no file can fill the memory."""
 SAMPLE = 1 << 16
+
+# Google's attributes that text feeds may repeat instead of listing their values in one cell (support.google.com,
+# merchants, answer 160567).
+_REPEATABLE = re.compile(
+    r"\b(additional_image_link|product_highlight|product_detail|product_type|shipping|tax|certification)\b",
+    re.IGNORECASE,
+)
 
 Fault = tuple[Code, str]
 
@@ -170,12 +179,17 @@ class DelimitedText:
 
 
 def unique_names(name: str, cells: tuple[str, ...] | list[str]) -> list[str]:
-    """The header's cells.
+    """The header's cells; columns that product feeds may write several times are numbered: ``product_highlight (2)``.
 
     Raises:
-        ConfigError: two columns have the same name.
+        ConfigError: two other columns have the same name.
     """
-    header = list(cells)
+    header: list[str] = []
+    times: Counter[str] = Counter()
+    for column in cells:
+        times[column] += 1
+        again = times[column] > 1 and _REPEATABLE.search(column)
+        header.append(f"{column} ({times[column]})" if again else column)
     twice = sorted({column for column in header if column and header.count(column) > 1})
     if twice:
         raise bad_catalog(name, f"has two columns of the same name: {', '.join(map(repr, twice))}")
