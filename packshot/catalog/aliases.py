@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# {loc} stands for a locale ending such as -en_US, .de or :zh_Hans, {n} for a number. Letter case does not matter.
+# {loc} stands for a locale ending such as -en_US, .de, :zh_Hans or _fr (those names in lower case), {n} for a number.
+# Letter case does not matter.
 _GROUP_KEYS = (
     "URL handle",
     "Handle",
@@ -36,12 +37,14 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "title": (
         "Title",
         "g:title",
+        "title{loc}",
         "Name",
         "name{loc}",
         "variation_name{loc}",
         "item_name",
         "Product Name",
         "product_name",
+        "product_name{loc}",
         "productDisplayName",
         "Name *",
         "Bezeichnung",
@@ -51,8 +54,10 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "Body (HTML)",
         "description{loc}",
         "product_description",
+        "product_description{loc}",
         "Product Description",
         "Short description",
+        "short_description{loc}",
         "Beschreibung",
     ),
     # "Type" stands behind "Categories": WooCommerce has both, and its Type says "simple" or "variable".
@@ -73,6 +78,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "brand": ("brand", "g:brand", "Vendor", "Brand Name", "brand_name", "Manufacturer"),
     # Not "Published", "enabled" and the like: their values are flags, and statuses are words.
     "status": ("Status",),
+    "price": ("Price", "g:price", "Variant Price", "Regular price", "Preis"),
+    "currency": ("Currency", "currency_code", "price_currency"),
+    "link": ("link", "g:link", "product_url", "Product URL", "Permalink"),
     "image_refs": (
         "image_link",
         "additional_image_link",

@@ -8,12 +8,15 @@ from difflib import get_close_matches
 
 from packshot.catalog.aliases import ALIASES
 from packshot.catalog.filecheck import bad_catalog
+from packshot.catalog.locales import Choice, Scoped, choose_columns, is_locale, scoped
 from packshot.catalog.options import TARGETS, CatalogOptions
 from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name, one_line
 from packshot.errors import Code, ConfigError
 
-_LOCALE = r"[-.:][a-z]{2,3}(?:[-_][a-z0-9]{2,8})*"
+_LOCALISED = {alias.removesuffix("{loc}") for aliases in ALIASES.values() for alias in aliases if "{loc}" in alias}
+_NO_LOCALES = {"id"}
+"""Behind an underscore: ``name_id`` is a number far more often than Indonesian."""
 
 _COALESCED = {"product_key", "title", "description", "image_refs"}
 """Targets that may draw on several columns; for the others the first alias present is the only one, because a category
@@ -23,6 +26,22 @@ _NEEDED = {"product_key": "key", "title": "title"}
 _LISTED = 60
 _ATTRIBUTES = {"color", "colour", "size", "material", "pattern", "gender", "age_group"}
 _METAFIELD = re.compile(r".*\(product\.metafields\.[^.()]+\.([^()]+)\)$")
+
+
+_SHOWS = {
+    "color", "colour", "size", "material", "pattern", "gender", "style", "shape", "finish", "fabric", "composition",
+    "texture", "weight", "length", "width", "height", "depth", "diameter", "dimensions", "volume", "capacity",
+}  # fmt: skip
+
+
+def shows(name: str, options: CatalogOptions) -> bool:
+    """Is this, of a shop system's many product attributes, one that a picture shows, or that tells variants apart?
+
+    Words count, so ``eu_shoes_size`` and ``colorFreeDefinition`` do, ``ean`` and ``wash_temperature`` do not.
+    """
+    words = re.findall(r"[^\W\d_A-Z]+|[A-Z][^\W\d_A-Z]*", name)
+    picked = {attribute_name(variant) for variant in options.variants_by}
+    return attribute_name(name) in _ATTRIBUTES | picked or any(word.casefold() in _SHOWS for word in words)
 
 
 def metafield_name(column: str) -> str:
@@ -48,10 +67,11 @@ class UnmappedColumns(ConfigError):
 def find_columns(columns: Iterable[str], options: CatalogOptions) -> dict[str, list[str]]:
     """Target -> columns, for a file with these columns and no dialect of its own."""
     columns = [column for column in columns if column]
+    languages = find_languages(columns, options)
     found: dict[str, list[str]] = {}
     for target in TARGETS:
         mapped = options.columns(target)
-        names = _by_alias(columns, target) if mapped is None else mapped
+        names = _by_alias(columns, target, languages, options) if mapped is None else mapped
         if names:
             found[target] = names
     for column in columns:
@@ -61,15 +81,35 @@ def find_columns(columns: Iterable[str], options: CatalogOptions) -> dict[str, l
     return found | {f"attributes.{name}": names for name, names in options.mapped_attributes().items()}
 
 
-def _by_alias(columns: list[str], target: str) -> list[str]:
+def find_languages(columns: Iterable[str], options: CatalogOptions) -> Choice:
+    """What the texts of such a file come in, and the columns that :func:`find_columns` takes of them."""
+    found = [localised for column in columns if (localised := _localised(column))]
+    return choose_columns(found, options)
+
+
+def _localised(column: str) -> Scoped | None:
+    """``Name-en_US``, ``title:de``, ``description_fr``: a known text in a language."""
+    parts = scoped(column)
+    if parts.locale and parts.base.casefold() in _LOCALISED:
+        return parts._replace(base=parts.base.casefold())
+    for base in _LOCALISED:
+        ending = column[len(base) + 1 :]
+        if column.casefold().startswith(f"{base}_") and is_locale(ending) and ending.casefold() not in _NO_LOCALES:
+            return Scoped(column, base, ending)
+    return None
+
+
+def _by_alias(columns: list[str], target: str, languages: Choice, options: CatalogOptions) -> list[str]:
     found: dict[str, None] = {}
-    locale = ""
     for alias in ALIASES.get(target, ()):
-        pattern = re.escape(alias).replace(r"\{loc\}", _LOCALE).replace(r"\{n\}", r"\d+")
-        hits = [column for column in columns if re.fullmatch(pattern, column, re.IGNORECASE)]
-        if hits and "{loc}" in alias:
-            hits = [column for column in hits if locale and column.endswith(locale)] or hits[:1]
-            locale = hits[0][len(alias) - len("{loc}") :]  # one language: the file's first
+        if "{loc}" in alias:
+            column = languages.columns.get(alias.removesuffix("{loc}"))
+            hits = [column] if column else []
+            if options.locale and hits:
+                found = dict.fromkeys(hits) | found  # what is said to be in the language wanted goes first
+        else:
+            pattern = re.escape(alias).replace(r"\{n\}", r"\d+")
+            hits = [column for column in columns if re.fullmatch(pattern, column, re.IGNORECASE)]
         found.update(dict.fromkeys(hits))
         if found and target not in _COALESCED:
             break
@@ -121,10 +161,18 @@ def named_columns(
     Raises:
         ConfigError: a mapped column is missing, or no column holds the key or the title.
     """
-    columns: dict[str, list[str]] = {}
-    for column in filter(None, table.header):
-        columns.setdefault(known_as(column), []).append(column)
-    found = {target: [column for name in known for column in columns.get(name, [])] for target, known in names.items()}
-    found = {target: column_names for target, column_names in (found | mapped_columns(options)).items() if column_names}
+    found = known_columns(table.header, names, known_as) | mapped_columns(options)
+    found = {target: columns for target, columns in found.items() if columns}
     check_mapping(table.label, options, table.header, found)
     return found
+
+
+def known_columns(
+    header: Iterable[str], names: Mapping[str, tuple[str, ...]], known_as: Callable[[str], str]
+) -> dict[str, list[str]]:
+    """As :func:`named_columns`, by the names alone; targets without a column are absent."""
+    columns: dict[str, list[str]] = {}
+    for column in filter(None, header):
+        columns.setdefault(known_as(column), []).append(column)
+    found = {target: [column for name in known for column in columns.get(name, [])] for target, known in names.items()}
+    return {target: columns for target, columns in found.items() if columns}

@@ -32,7 +32,9 @@ class Row:
     begins: bool
     """It is a product's first row."""
     photos: list[str] = field(default_factory=list)
-    """Of a first row: photos of the product as a whole."""
+    """Photos of the product as a whole. A row below a product that has some is no variant, but a photo of it."""
+    covers: bool = False
+    """Its photos go before the others."""
 
 
 def settle_following(
@@ -106,6 +108,9 @@ class _Family:
 
     def add(self, record: Record | Unreadable, row: Row | None) -> None:
         """A further row."""
+        if row is not None and row.photos:
+            self._photos = row.photos + self._photos if row.covers else self._photos + row.photos
+            row = None
         if row is not None:
             row.draft.clean_keys()
             self._stated_below |= {name for name, value in row.draft.attributes.items() if value}
@@ -136,43 +141,47 @@ class _Family:
 
     def _outcomes(self, builder: Builder) -> dict[int, Product | Problem]:
         """Record number -> what it became; records that are not named are continuations."""
-        head, book = self._head, builder.book
+        head, book, serial = self._head, builder.book, builder.tally.counts.records
         first = self._variants[0].record
-        own_key = head.product_key
-        if builder.options.key_fallback and (not own_key or book.is_shared(book.key(own_key))):
-            head.product_key = builder.fallback_key(self._merged(self._variants))
-        problem = builder.key_problem(head)
+        outcomes: dict[int, Product | Problem] = {}
+        chosen = [(name, rows[0].record, self._merged(rows)) for name, rows in self._chosen(builder, outcomes).items()]
+        good = any(builder.problem(draft) is None for _, _, draft in chosen)
+        problem = self._named(builder, first, good, serial) or builder.key_problem(head)
         if problem:
             return {first.number: problem}
-        identity, serial = book.key(head.product_key), builder.tally.counts.records
-        if head.product_key != own_key and book.is_owned(identity):
-            return {first.number: builder.taken_key(head.product_key)}
-        if book.lesson:
-            outcomes = self._sold(builder)
-            if _any_product(outcomes) and (own_key or book.lesson == "last"):
+        identity = book.key(head.product_key)
+        if builder.options.on_duplicate == "last" and good:
+            if book.lesson == "last":
                 book.learn(first, serial, identity)
-            return outcomes
-        if not book.counts(serial, identity):
-            builder.tally.remark("product with a key that comes again further down, left out:", self.name)
-            return {}
+            elif not book.lesson and not book.counts(serial, identity):
+                builder.tally.remark("product with a key that comes again further down, left out:", self.name)
+                return {}
         earlier = book.first(first, identity)
         if earlier is not None:
             return self._again(builder, first, earlier[0])
-        outcomes = self._sold(builder)
-        if _any_product(outcomes):
+        if good:
             book.add(first, identity)
+        for name, record, draft in chosen:
+            draft.product_key, draft.variant_key = head.product_key, name
+            problem = builder.key_problem(draft) or builder.problem(draft)
+            outcomes[record.number] = problem or builder.product(draft, record, name)
         return outcomes
 
-    def _sold(self, builder: Builder) -> dict[int, Product | Problem]:
-        outcomes: dict[int, Product | Problem] = {}
-        for name, variants in self._chosen(builder, outcomes).items():
-            draft = self._merged(variants)
-            draft.variant_key = name
-            record = variants[0].record
-            outcomes[record.number] = (
-                builder.key_problem(draft) or builder.problem(draft) or builder.product(draft, record, name)
-            )
-        return outcomes
+    def _named(self, builder: Builder, first: Record, good: bool, serial: int) -> Problem | None:
+        """Gives the product the key of ``key_fallback`` where its own is missing or shared; what is wrong with that."""
+        head, book = self._head, builder.book
+        if not builder.options.key_fallback:
+            return None
+        own = book.key(head.product_key)
+        if head.product_key and not book.is_shared(own):
+            if book.lesson == "shared" and good:
+                book.learn(first, serial, own)
+            return None
+        fallback = builder.fallback_key(self._merged(self._variants))
+        if not fallback:
+            return Code.MISSING_KEY, f"the product has no key; {KEY_HINT}"
+        head.product_key = fallback
+        return builder.taken_key(fallback) if book.is_owned(book.key(fallback)) else None
 
     def _again(self, builder: Builder, first: Record, line: int) -> dict[int, Product | Problem]:
         if builder.options.on_duplicate == "first":

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 
-from packshot.catalog.columns import check_mapping, find_columns
+from packshot.catalog.columns import check_mapping, find_columns, find_languages
 from packshot.catalog.draft import Builder, Draft
 from packshot.catalog.flat import settle_rows
 from packshot.catalog.images import split_refs
+from packshot.catalog.locales import check_languages
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import ATTRIBUTE_PREFIX, TEXT_TARGETS, CatalogOptions
 from packshot.catalog.records import Record
@@ -19,9 +20,10 @@ from packshot.catalog.text import attribute_name
 NAME = "csv"
 FILL_DOWN = False
 
-# WooCommerce: "Attribute 1 name" and "Attribute 1 value(s)"; Spryker: attribute_key_1 and value_1.
+# WooCommerce: "Attribute 1 name" and "Attribute 1 value(s)", in German too; Spryker: attribute_key_1 and value_1.
 _PAIRS = (
     (re.compile(r"attribute (\d+) name"), "attribute {} value(s)"),
+    (re.compile(r"attribut (\d+) name"), "attribut {} wert(e)"),
     (re.compile(r"attribute_key_(\d+)"), "value_{}"),
 )
 
@@ -35,10 +37,12 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     """Target -> columns.
 
     Raises:
-        ConfigError: a mapped column is missing, or no column holds the key or the title.
+        ConfigError: a mapped column is missing, no column holds the key or the title, or the locale is not there.
     """
     mapping = find_columns(table.header, options)
     check_mapping(table.label, options, table.header, mapping)
+    used = [column for columns in mapping.values() for column in columns]
+    check_languages(table, find_languages(table.header, options), options, used)
     return mapping
 
 

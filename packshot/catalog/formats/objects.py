@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from packshot.catalog.columns import UnmappedColumns, find_columns, mapped_columns, missing_columns
+from packshot.catalog.columns import UnmappedColumns, find_columns, find_languages, mapped_columns, missing_columns
 from packshot.catalog.draft import Builder, Draft
 from packshot.catalog.flat import FlatCatalog
 from packshot.catalog.images import split_refs
+from packshot.catalog.locales import check_languages
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import ATTRIBUTE_PREFIX, TEXT_TARGETS, CatalogOptions
 from packshot.catalog.records import Unreadable
@@ -45,6 +46,8 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     unmapped = UnmappedColumns.of(table.label, keys, mapping)
     if unmapped:
         raise unmapped
+    used = [path for paths in mapping.values() for path in paths]
+    check_languages(table, find_languages(keys, options), options, used)
     return mapping
 
 
