@@ -46,6 +46,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 _BRACKETED = re.compile(r".*\[([a-z][a-z_ ]*)(?:\(.*\))?\]")
+_NEXT_DETAIL = re.compile(r",(?=[^,:]*:[^,:]+:)")
 _BY_ID = re.compile(r"(\d+)\s*(?:-\s*)?")
 
 
@@ -127,15 +128,17 @@ def _category(cell: str) -> str:
 
 
 def _details(cell: str) -> Iterator[tuple[str, str]]:
-    """Names and values of ``product_detail`` (section:name:value, several between commas) and of ``variant_dict``."""
-    found = _json(cell) if cell.startswith("{") else None
-    if isinstance(found, dict):
-        pairs = [(name, str(value)) for name, value in found.items() if isinstance(value, str | int | float)]
-    else:
-        details = _values(cell)
-        if len(details) == 1 and all(part.count(":") == 2 for part in cell.split(",")):
-            details = cell.split(",")
-        pairs = [(name, value) for _, name, value in (d.split(":", 2) for d in details if d.count(":") >= 2)]
-    for name, value in pairs:
-        if attribute_name(name) and value.strip():
-            yield attribute_name(name), value.strip()
+    """Names and values of ``product_detail`` (section:name:value between commas, or elements) and ``variant_dict``."""
+    pairs: list[tuple[object, object]] = []
+    for value in _values(cell):
+        found = _json(value) if value.startswith("{") else None
+        if not isinstance(found, dict):
+            parts = (detail.split(":", 2) for detail in _NEXT_DETAIL.split(value) if detail.count(":") >= 2)
+            pairs += ((name, text) for _, name, text in parts)
+        elif "attribute_name" in found:
+            pairs.append((found["attribute_name"], found.get("attribute_value")))
+        else:
+            pairs += found.items()
+    for name, text in pairs:
+        if isinstance(name, str) and isinstance(text, str | int | float) and attribute_name(name) and str(text).strip():
+            yield attribute_name(name), str(text).strip()
