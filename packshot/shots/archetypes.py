@@ -144,11 +144,12 @@ class Archetypes:
 
     def choose(self, category: str) -> Choice:
         """The archetype of a product of this category, see archetypes.yaml for the rule."""
-        steps = steps_of(category)
-        for end in range(len(steps), 0, -1):
-            for start in range(max(0, end - self._longest), end):
-                if found := self._by_steps.get(steps[start:end]):
-                    return Choice(self._all[found[0]], found[1], category)
+        for path in category.split(";"):  # shops that put a product into several categories
+            steps = steps_of(path)
+            for end in range(len(steps), 0, -1):
+                for start in range(max(0, end - self._longest), end):
+                    if found := self._by_steps.get(steps[start:end]):
+                        return Choice(self._all[found[0]], found[1], category)
         return Choice(self._all[GENERIC], "", category)
 
     @cached_property

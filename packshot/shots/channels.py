@@ -46,8 +46,8 @@ class Channel(BaseModel):
         crop = f"cropped to exactly {self.aspect}" if self.needs_crop else "whole"
         most = f", at most {self.max_mb} MB" if self.max_mb else ""
         return (
-            f"{self.purpose}: the {self.image_size} master of {self.aspect_ratio}, {crop}, scaled to {width} x {height} "
-            f"(never below {least_width} x {least_height}), {' or '.join(self.mime)}{most}"
+            f"{self.purpose}: the {self.image_size} master of {self.aspect_ratio}, {crop}, "
+            f"scaled to {width} x {height} (never below {least_width} x {least_height}), {' or '.join(self.mime)}{most}"
         )
 
 

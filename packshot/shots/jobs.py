@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from packshot.catalog.model import Product
 from packshot.errors import Code, PackshotError
@@ -23,15 +23,19 @@ def jobs_for(
     shot: Shot,
     archetype: Archetype,
     references: Sequence[Reference],
-    missing: Sequence[str],
+    missing: Collection[str],
     default_model: str,
     shot_list_hash: str,
+    without_missing: bool = False,
 ) -> list[ImageJob]:
     """The pictures this shot asks for of this product: one job a variant, none when the shot is not for the product.
 
     ``archetype`` is the product's, see :meth:`ShotList.choose`.
     ``references`` and ``missing`` say how reading the product's photos went; together they name at least those of
     ``shot.photos_of(product)`` (as ``Reference.source``, or by name), and may hold more.
+
+    A job that lacks a photo is to be held, and its key names the photo. ``without_missing``: it is made without that
+    photo, as if the catalog did not have it; so it is another picture than the one with the photo.
 
     Raises:
         PackshotError: UNRENDERABLE, or PHOTO_NEEDED: the shot needs a photo and there is none to send.
@@ -47,7 +51,12 @@ def jobs_for(
     unread = tuple(photo for photo in wanted if photo not in read)
     if not set(unread) <= set(missing):
         raise ValueError(f"photos neither read nor reported missing: {sorted(set(unread) - set(missing))}")
-    hashes = [read[photo].sha256 if photo in read else f"missing:{photo}" for photo in wanted]
+    left_out = unread if without_missing else ()
+    sent = tuple(photo for photo in wanted if photo not in left_out)
+    if shot.needs_reference and not sent:
+        why = f"none can be read: {', '.join(unread)}"
+        raise PackshotError(Code.PHOTO_NEEDED, f"product {product.name!r}, shot {shot.name!r} needs a photo, but {why}")
+    hashes = [read[photo].sha256 if photo in read else f"missing:{photo}" for photo in sent]
     model = shot.model or default_model
     frame = framing(shot.channel, archetype.share)
     wording = template_hash(shot.prompt, archetype, frame)
@@ -59,7 +68,7 @@ def jobs_for(
             template=shot.prompt,
             variant=variant,
             aspect_ratio=shot.aspect_ratio,
-            reference_count=len(wanted),
+            reference_count=len(sent),
             archetype=archetype,
             framing=frame,
         )
@@ -86,11 +95,12 @@ def jobs_for(
             prompt=prompt,
             aspect_ratio=shot.aspect_ratio,
             image_size=shot.image_size,
-            references=tuple(read[photo] for photo in wanted if photo in read),
+            references=tuple(read[photo] for photo in sent if photo in read),
             shot_list_hash=shot_list_hash,
             template_hash=wording,
             template_version=shot.template_version,
-            missing_references=unread,
+            missing_references=() if without_missing else unread,
+            left_out=left_out,
         )
 
     return [job(variant) for variant in range(1, shot.variants + 1)]

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from packshot.errors import Code
+from packshot.shots.archetypes import ArchetypeEntry
 from packshot.shots.prompt import TemplateFault
 from packshot.shots.shot_list import Shot, ShotList, When
 from packshot.yaml_file import Grammar, Loc, child_of, node_at, parse_yaml, read_text
@@ -33,6 +34,8 @@ def parse_shot_list(text: str, file: str) -> ShotList:
 
 
 def _model_at(loc: Loc) -> type[BaseModel]:
+    if loc[0] == "archetypes" and len(loc) > 2:
+        return ArchetypeEntry
     if "when" in loc[2:-1]:
         return When
     return Shot if len(loc) > 2 else ShotList
@@ -42,8 +45,10 @@ def _place(loc: Loc, root: yaml.Node) -> str:
     """``"shot 'packshot', image_size "``, as a person would say it."""
     if not loc:
         return "the file "
+    if loc[0] == "archetypes" and len(loc) > 2:
+        return f"archetype {loc[1]!r}, {'.'.join(str(part) for part in loc[2:])} "
     if loc[0] != "shots" or len(loc) == 1:
-        return f"{loc[0]} "
+        return f"{'.'.join(str(part) for part in loc)} "
     number = int(loc[1]) + 1
     name = child_of(node_at(root, loc[:2]), "name")
     shot = f"shot {name.value!r}" if isinstance(name, yaml.ScalarNode) else f"shot number {number}"

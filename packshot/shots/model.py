@@ -41,3 +41,7 @@ class ImageJob:
     """What the shot list calls this wording."""
     missing_references: tuple[str, ...] = ()
     """Photos the shot asks for that could not be read: such a job is held, never bought."""
+    left_out: tuple[str, ...] = ()
+    """Photos that could not be read, and that it is made without."""
+    remark: str = ""
+    """What is wrong with the photos of either kind, for people."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from packshot.catalog.model import Product
 
@@ -42,6 +43,7 @@ _JOINERS = "\u200c\u200d"
 _BRACKETS = str.maketrans({"<": "\u2039", ">": "\u203a"})
 
 
+@lru_cache(maxsize=4096)  # each shot of a product asks for the same texts
 def plain(text: str, cap: int) -> str:
     """One line of visible text of at most ``cap`` characters; a cut shows as an ellipsis."""
     text = _TAG.sub(" ", text)

@@ -18,7 +18,15 @@ from packshot.did_you_mean import did_you_mean
 from packshot.errors import Code, PackshotError
 from packshot.shots.archetypes import Archetype
 from packshot.shots.channels import Framing
-from packshot.shots.product_text import MAX_DESCRIPTION, MAX_LINE, MAX_TITLE, Attributes, facts_block, plain
+from packshot.shots.product_text import (
+    MAX_DESCRIPTION,
+    MAX_LINE,
+    MAX_TITLE,
+    Attributes,
+    attribute_name,
+    facts_block,
+    plain,
+)
 
 MAX_PROMPT = 12_000
 """Characters. The API documents no limit of its own; the longest facts with a long template come to about 10,000."""
@@ -104,6 +112,20 @@ def check_template(template: str) -> None:
 def variables_of(template: str) -> set[str]:
     """Which of VARIABLES the template uses."""
     return meta.find_undeclared_variables(_environment.parse(template)) & set(VARIABLES)
+
+
+def attributes_of(template: str) -> set[str]:
+    """The attributes that the template names, as prompts spell them."""
+    tree = _environment.parse(template)
+    named: set[str] = {node.attr for node in tree.find_all(nodes.Getattr) if _is_attributes(node.node)}
+    for node in tree.find_all(nodes.Getitem):
+        if _is_attributes(node.node) and isinstance(node.arg, nodes.Const):
+            named.add(str(node.arg.value))
+    return {attribute_name(name) for name in named - {"get", "items", "keys", "values"}}
+
+
+def _is_attributes(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Name) and node.name == "attributes"
 
 
 def render_prompt(
