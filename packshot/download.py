@@ -39,12 +39,13 @@ _XML_ERROR = re.compile(rb"<Code>([^<]{1,100})</Code>(?:.{0,100}?<Message>([^<]{
 @dataclass(frozen=True, slots=True)
 class DownloadPolicy:
     """What may be fetched. ``hosts``: names, suffixes that start with a dot, or ``*``. ``cidrs``: private ranges that
-    may be reached. ``timeout``: seconds for all of one download."""
+    may be reached. ``timeout``: seconds for all of one download. ``text``: the file may be text, not only an image."""
 
     hosts: tuple[str, ...]
     cidrs: tuple[Network, ...]
     timeout: float
     max_bytes: int
+    text: bool = False
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -214,7 +215,7 @@ def _store_error(body: bytes) -> tuple[str, str]:
 
 def _save(answer: requests.Response, dest: Path, policy: DownloadPolicy, deadline: float) -> Downloaded:
     url, kind = shown(answer.url), answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind.startswith("text/") or kind.endswith(("xml", "json")):
+    if not policy.text and (kind.startswith("text/") or kind.endswith(("xml", "json"))):
         raise ArchiveError(Code.NOT_AN_IMAGE, f"{url} answers with {kind}, not with an image")
     length = answer.headers.get("Content-Length", "")
     declared = int(length) if length.isdecimal() else None
@@ -226,7 +227,7 @@ def _save(answer: requests.Response, dest: Path, policy: DownloadPolicy, deadlin
         with disk_errors(dest):
             with part.open("wb") as file:
                 for chunk in _chunks(answer, url, deadline):
-                    if size == 0 and chunk.lstrip().startswith((b"<", b"{")):
+                    if size == 0 and not policy.text and chunk.lstrip().startswith((b"<", b"{")):
                         raise ArchiveError(Code.NOT_AN_IMAGE, f"{url} answers with text that begins {chunk[:40]!r}")
                     size += len(chunk)
                     if size > policy.max_bytes:

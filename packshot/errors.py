@@ -44,6 +44,9 @@ class Code(StrEnum):
     SETTINGS_INVALID = "settings_invalid", Billed.NO, False, True, "correct the variable, then run `packshot doctor`"
     SHOTS_INVALID = "shots_invalid", Billed.NO, False, True, "correct the shot list"
     CATALOG_INVALID = "catalog_invalid", Billed.NO, False, True, "correct the catalog file or the reading options"
+    CATALOG_UNREACHABLE = (
+        "catalog_unreachable", Billed.NO, False, True, "check the address, the network and its server, then run again",
+    )  # fmt: skip
     PROJECT_MISSING = "project_missing", Billed.NO, False, True, "change to the project's folder, then run again"
     PREFECT_UNREACHABLE = "prefect_unreachable", Billed.NO, False, True, "start a server: `prefect server start`"
     DATABASE_OUTDATED = "database_outdated", Billed.NO, False, True, "run `packshot db upgrade`"

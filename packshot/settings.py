@@ -149,6 +149,14 @@ class Settings(BaseSettings):
     s3_prefix: str = Field("pub", description="First part of every object key")
     s3_public_base_url: str = Field("", description="Public URL = this + / + key; empty: endpoint and bucket")
 
+    # --- the catalog ------------------------------------------------------------------------------------------
+    catalog_max_bytes: int = Field(
+        1 << 30, gt=0, description="Largest catalog that is fetched, and that a compressed one may unpack to"
+    )
+    catalog_database_url: SecretStr | None = Field(
+        None, description="Of catalogs such as sql:products: postgresql://... or sqlite:///FILE, only read; a secret"
+    )
+
     # --- what to make -----------------------------------------------------------------------------------------
     shots: Path | None = Field(None, description="Shot list (YAML); empty means the one that comes with packshot")
     max_cost_usd: Decimal | None = Field(None, ge=0, description="Most a run may spend; empty means no limit")
@@ -185,7 +193,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "shots", "max_cost_usd", "max_cost_usd_per_day", "drain_timeout",
-        "apiyi_key", "apiyi_system_token", "s3_access_key_id", "s3_secret_access_key",
+        "apiyi_key", "apiyi_system_token", "s3_access_key_id", "s3_secret_access_key", "catalog_database_url",
         mode="before",
     )  # fmt: skip
     @classmethod

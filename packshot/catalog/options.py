@@ -43,6 +43,10 @@ class CatalogOptions(BaseModel):
     """What a file is read as that is neither marked, nor UTF-8, nor UTF-16; always reported, because it is a guess."""
     header_row: int = Field(0, ge=0)
     """The physical line (or the sheet's row) on which the header begins; 0: found among the first ten rows."""
+    query: str = ""
+    """Of a database: the SELECT whose rows are the records, instead of the table that ``sql:NAME`` names."""
+    key_column: str = ""
+    """Of a database: a column without empty or equal values, to read the rows page by page; empty: the primary key."""
     sheet: str = ""
     """Of a workbook; empty: the first visible sheet whose header is understood."""
     split: dict[Literal["image_refs", "category"], str] = Field(default_factory=dict)
