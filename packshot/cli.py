@@ -8,17 +8,17 @@ import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from packshot import __version__, cli_costs, cli_holds, cli_serve
+from packshot import __version__, cli_costs, cli_holds, cli_inspect, cli_serve
+from packshot import cli_options as ask
 from packshot.db import queries
 from packshot.db.engine import open_engine, upgrade
 from packshot.db.running import request_stop
 from packshot.errors import Code, ConfigError, PackshotError
 from packshot.forecast import Forecast
-from packshot.options import RunOptions, checked_options
 from packshot.run import open_ledger, plan_only, ready_engine
 from packshot.settings import load_settings
 from packshot.storage import ObjectStore
@@ -30,52 +30,30 @@ app.add_typer(db, name="db")
 app.add_typer(cli_costs.app, name="costs")
 app.add_typer(cli_holds.app, name="holds")
 app.command()(cli_serve.serve)
+app.command()(cli_inspect.inspect)
 
 DEAREST = 10  # shots and categories that the terminal shows; --json has all
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-# The parameters of plan and run are named like the fields of RunOptions, see _options.
-Catalog = Annotated[str, typer.Argument(help="The catalog file: Shopify CSV, any CSV, or JSON lines.")]
-Name = Annotated[str, typer.Option(help="The catalog's name; empty: the file's.")]
-Format = Annotated[str, typer.Option(help="auto, shopify, csv or jsonl.")]
-Map = Annotated[list[str] | None, typer.Option("--map", help="TARGET=COLUMN, for example title=Name; repeatable.")]
-Delimiter = Annotated[str, typer.Option(help="Between cells; empty: found in the file.")]
-Encoding = Annotated[str, typer.Option(help="For example cp1252; empty: found in the file.")]
-PhotoSep = Annotated[str, typer.Option("--image-separator", help="Between several photos in one cell.")]
-Statuses = Annotated[
-    list[str] | None, typer.Option("--status", help="Accept this status; repeatable; default: active.")
-]
-By = Annotated[list[str] | None, typer.Option("--variants-by", help="An option that changes the picture; repeatable.")]
-Shots = Annotated[list[str] | None, typer.Option("--shot", help="Only this shot; repeatable.")]
-Products = Annotated[list[str] | None, typer.Option("--product", help="Only this product key or SKU; repeatable.")]
-Categories = Annotated[
-    list[str] | None, typer.Option("--category", help="Only this category and those below it; repeatable.")
-]
-Limit = Annotated[int, typer.Option(help="At most so many new images; 0: no limit.")]
-MaxCost = Annotated[float, typer.Option("--max-cost", help="Most to spend, in dollars; 0: PACKSHOT_MAX_COST_USD.")]
-Concurrency = Annotated[int, typer.Option(help="Calls at once; 0: PACKSHOT_CONCURRENCY.")]
-Workers = Annotated[int, typer.Option(help="Above 1: share the images out to so many Prefect workers.")]
 
 
 @app.command()
 def plan(
-    catalog: Catalog,
-    name: Name = "",
-    format: Format = "auto",
-    mapping: Map = None,
-    delimiter: Delimiter = "",
-    encoding: Encoding = "",
-    image_separator: PhotoSep = "",
-    statuses: Statuses = None,
-    variants_by: By = None,
-    shots: Shots = None,
-    products: Products = None,
-    categories: Categories = None,
-    limit: Limit = 0,
-    as_json: Json = False,
+    catalog: ask.Catalog,
+    name: ask.Name = "",
+    format: ask.Format = "auto",
+    mapping: ask.Map = None,
+    delimiter: ask.Delimiter = "",
+    encoding: ask.Encoding = "",
+    image_separator: ask.PhotoSep = "",
+    statuses: ask.Statuses = None,
+    variants_by: ask.By = None,
+    shots: ask.Shots = None,
+    products: ask.Products = None,
+    categories: ask.Categories = None,
+    limit: ask.Limit = 0,
+    as_json: ask.Json = False,
 ) -> None:
     """Show what a run would make and what it would cost. Buys nothing, changes nothing."""
-    found = plan_only(load_settings(), _options(locals()))
+    found = plan_only(load_settings(), ask.run_options(locals()))
     if as_json:
         print_json(found.facts())
         return
@@ -90,26 +68,26 @@ def plan(
 
 @app.command()
 def run(
-    catalog: Catalog,
-    name: Name = "",
-    format: Format = "auto",
-    mapping: Map = None,
-    delimiter: Delimiter = "",
-    encoding: Encoding = "",
-    image_separator: PhotoSep = "",
-    statuses: Statuses = None,
-    variants_by: By = None,
-    shots: Shots = None,
-    products: Products = None,
-    categories: Categories = None,
-    limit: Limit = 0,
-    max_cost_usd: MaxCost = 0,
-    concurrency: Concurrency = 0,
-    workers: Workers = 1,
-    as_json: Json = False,
+    catalog: ask.Catalog,
+    name: ask.Name = "",
+    format: ask.Format = "auto",
+    mapping: ask.Map = None,
+    delimiter: ask.Delimiter = "",
+    encoding: ask.Encoding = "",
+    image_separator: ask.PhotoSep = "",
+    statuses: ask.Statuses = None,
+    variants_by: ask.By = None,
+    shots: ask.Shots = None,
+    products: ask.Products = None,
+    categories: ask.Categories = None,
+    limit: ask.Limit = 0,
+    max_cost_usd: ask.MaxCost = 0,
+    concurrency: ask.Concurrency = 0,
+    workers: ask.Workers = 1,
+    as_json: ask.Json = False,
 ) -> None:
     """Make the pictures that are missing. Safe to repeat: what exists is never bought again."""
-    options = _options(locals())
+    options = ask.run_options(locals())
     from packshot.flow_runner import run_flow
 
     settings = load_settings()
@@ -148,7 +126,7 @@ def stop(
 
 
 @app.command()
-def rescue(as_json: Json = False) -> None:
+def rescue(as_json: ask.Json = False) -> None:
     """Bring home what was paid for: after crashes, outages, interrupted runs. Buys nothing."""
     from packshot.rescue import rescue_here
 
@@ -164,7 +142,7 @@ def rescue(as_json: Json = False) -> None:
 def demo(
     catalog: Annotated[str, typer.Option(help="Another catalog than the example.")] = "examples/catalog/products.csv",
     leave: Annotated[bool, typer.Option("--exit", help="Stop everything and return when the images are made.")] = False,
-    as_json: Json = False,
+    as_json: ask.Json = False,
 ) -> None:
     """Try everything on this machine, without a key: real servers, an emulated image API."""
     from packshot.demo import run_demo
@@ -182,7 +160,7 @@ def assets(
     shot: Annotated[str, typer.Option(help="Only this shot.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many; 0: all.")] = 0,
     contact_sheet: Annotated[Path | None, typer.Option(help="Also write a JPEG with thumbnails of them.")] = None,
-    as_json: Json = False,
+    as_json: ask.Json = False,
 ) -> None:
     """List the permanent images."""
     settings = load_settings()
@@ -196,7 +174,7 @@ def assets(
 
 
 @app.command()
-def runs(limit: Annotated[int, typer.Option(help="The latest so many.")] = 20, as_json: Json = False) -> None:
+def runs(limit: Annotated[int, typer.Option(help="The latest so many.")] = 20, as_json: ask.Json = False) -> None:
     """List the runs, newest first."""
     columns = {
         "id": "run", "catalog": "catalog", "state": "state", "started_at": "started", "planned": "planned",
@@ -207,7 +185,8 @@ def runs(limit: Annotated[int, typer.Option(help="The latest so many.")] = 20, a
 
 @app.command()
 def rejects(
-    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None, as_json: Json = False
+    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None,
+    as_json: ask.Json = False,
 ) -> None:
     """List the catalog records that a run refused, with the reasons."""
     columns = {"line": "line", "key": "product", "code": "code", "message": "what is wrong", "next_step": "next step"}
@@ -216,7 +195,8 @@ def rejects(
 
 @app.command()
 def unfinished(
-    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None, as_json: Json = False
+    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None,
+    as_json: ask.Json = False,
 ) -> None:
     """List the images that a run did not make, with the reasons."""
     columns = {
@@ -227,7 +207,7 @@ def unfinished(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(as_json: ask.Json = False) -> None:
     """Check key, model, storage, database and Prefect. Costs nothing."""
     from packshot.doctor import examine
 
@@ -297,16 +277,6 @@ def _print_forecast(forecast: Forecast) -> None:
         for name, share in dearest:
             text = f"  {name}: {share.images}, ${share.expected_micro / 1e6:.2f}"
             out.print(text, highlight=False, markup=False)
-
-
-def _options(given: dict[str, Any]) -> RunOptions:
-    """The run's options from a command's parameters; what was not given keeps its default."""
-    values = {name: given[name] for name in RunOptions.model_fields if given.get(name) is not None}
-    pairs = [entry.partition("=") for entry in values.get("mapping", [])]
-    for target, equals, column in pairs:
-        if not (target and equals and column):
-            raise ConfigError(Code.SETTINGS_INVALID, f"--map {target}{equals}{column}: write TARGET=COLUMN")
-    return checked_options(values | {"mapping": {target: column for target, _, column in pairs}})
 
 
 def main() -> None:

@@ -7,18 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
-from packshot.catalog import CatalogOptions, CatalogReader, open_catalog
-from packshot.catalog.catalog_file import ChosenCatalog, choose_catalog
+from packshot.catalog import CatalogOptions, CatalogReader
 from packshot.catalog.model import Counts, Product, Reject
+from packshot.catalog_file import ChosenCatalog, choose_catalog
 from packshot.db.runs import PlannedProduct
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
-from packshot.errors import Code, ConfigError, PackshotError
+from packshot.errors import ArchiveError, Code, ConfigError, PackshotError
 from packshot.forecast import Forecast, limit_notes, observed_rates, spent_on
+from packshot.inputs import sources_of
 from packshot.options import RunOptions
 from packshot.references import ReferenceStore
 from packshot.selection import Selection
@@ -165,7 +167,7 @@ class Planner:
         chosen_catalog = catalog_of(options)
         self.notes += chosen_catalog.notes
         self._folder = chosen_catalog.folder
-        self.reader: CatalogReader = open_catalog(chosen_catalog.source, chosen_catalog.options)
+        self.reader: CatalogReader = CatalogReader(sources_of(chosen_catalog.source, settings), chosen_catalog.options)
         self._photos = ReferenceStore(settings.home, DownloadPolicy.from_settings(settings), settings.max_pixels)
 
     def plan(self, lookup: Lookup, store: Store | None = None) -> Plan:
@@ -271,13 +273,21 @@ class Planner:
         missing: list[str] = []
         for photo in wanted:
             try:
-                read.append(self._photos.get(photo, self._folder))
+                read.append(self._photo(photo))
             except PackshotError as error:
                 if error.code is not Code.REFERENCE_UNAVAILABLE:  # a full disk says nothing about the photo
                     raise
                 missing.append(photo)
                 self.notes.append(f"product {product.name} is held: {error.message}")
         return read, missing
+
+    def _photo(self, ref: str) -> Reference:
+        if self._folder is not None:
+            return self._photos.get(ref, self._folder)
+        if not ref.lower().startswith(("http://", "https://")):
+            why = "a relative path, and the catalog lies in no folder: media_root in catalog.yaml says where it starts"
+            raise ArchiveError(Code.REFERENCE_UNAVAILABLE, f"the photo {ref} is {why}")
+        return self._photos.get(ref, Path())
 
     def _model(self, shot: Shot) -> str:
         return shot.model or self._settings.model

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from packshot.catalog.images import refusal
+from packshot.did_you_mean import did_you_mean
 
 FormatName = Literal[
     "auto", "csv", "json", "shopify", "woocommerce", "google", "meta", "amazon", "bigcommerce", "magento", "akeneo",
@@ -89,7 +90,8 @@ class CatalogOptions(BaseModel):
             name = target.removeprefix(ATTRIBUTE_PREFIX) if target.startswith(ATTRIBUTE_PREFIX) else ""
             if target not in TARGETS and not name.strip():
                 raise ValueError(
-                    f"unknown target {target!r}; allowed: {', '.join(TARGETS)} and {ATTRIBUTE_PREFIX}<name>"
+                    f"unknown target {target!r}{did_you_mean(target, TARGETS)} "
+                    f"(allowed: {', '.join(TARGETS)} and {ATTRIBUTE_PREFIX}<name>)"
                 )
         return value
 

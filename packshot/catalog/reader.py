@@ -15,6 +15,7 @@ from packshot.catalog.local_files import local_sources
 from packshot.catalog.model import Counts, Product, Reject
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.records import Record
+from packshot.catalog.rejects_file import Mended, is_rejects_file
 from packshot.catalog.seen import KeyBook, Lesson
 from packshot.catalog.source import Source
 from packshot.catalog.suggest import with_suggestion
@@ -35,6 +36,8 @@ class Part:
             self.format: Format = formats.choose(self.table, options)
         except UnicodeError as error:
             raise bad_catalog(source.label, f"cannot be read as {options.encoding or 'text'}: {error}") from None
+        if is_rejects_file(self.table.header):
+            self.table = Mended(self.table)
         try:
             self.mapping = self.format.resolve(self.table, options)
         except UnmappedColumns as error:

@@ -51,7 +51,7 @@ _AMOUNT = re.compile(r"\d+[.,]\d{1,2}|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?")
 
 _FILLED = 0.8
 _DISTINCT_TITLES = 0.6
-_GOOD_KEYS = 0.8
+_GOOD_KEYS = 0.6
 _KEY_LENGTH = 64
 _TITLE_WIDTHS = (8, 150)
 
@@ -84,6 +84,14 @@ def with_suggestion(error: UnmappedColumns, table: Table) -> UnmappedColumns:
     else:
         hint = f"Perhaps: {mapping_flags(found)} (in catalog.yaml: {mapping_yaml(found)})"
     return UnmappedColumns(error.code, f"{error.message}. {hint}", **error.details, suggested=found)
+
+
+def suggestion_for(table: Table, mapping: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """As :func:`suggest`, of the columns that feed no target yet."""
+    used = {name for names in mapping.values() for name in names}
+    found = suggest(table.header, _sample(table), mapping)
+    free = {target: [name for name in names if name not in used] for target, names in found.items()}
+    return {target: names for target, names in free.items() if names}
 
 
 def _sample(table: Table) -> Iterator[Sequence[str]]:
@@ -135,7 +143,7 @@ def suggest(header: Sequence[str], records: Iterable[Sequence[str]], known: Iter
 
 def mapping_flags(mapping: Mapping[str, Sequence[str]]) -> str:
     """``--map product_key="Article no" --map title=Name``, ready for a shell."""
-    return " ".join(f"--map {_flag(target, name)}" for target, names in mapping.items() for name in names)
+    return " ".join(f"--map {shell_word(f'{target}={name}')}" for target, names in mapping.items() for name in names)
 
 
 def mapping_yaml(mapping: Mapping[str, Sequence[str]]) -> str:
@@ -147,11 +155,14 @@ def mapping_yaml(mapping: Mapping[str, Sequence[str]]) -> str:
     return f"mapping: {{{', '.join(entries)}}}"
 
 
-def _flag(target: str, column: str) -> str:
-    if re.fullmatch(r"[\w.-]+", column):
-        return f"{target}={column}"
-    # Inside double quotes a shell still reads these, and a newcomer's eye prefers double quotes where they do.
-    return shlex.quote(f"{target}={column}") if re.search(r'["$`\\!]', column) else f'{target}="{column}"'
+def shell_word(text: str) -> str:
+    """The text as one word of a shell command: ``title="Article name"``."""
+    if re.fullmatch(r"[\w.,:/@%+=-]+", text):
+        return text
+    if re.search(r'["$`\\!]', text):  # what a shell reads even between double quotes
+        return shlex.quote(text)
+    before, equals, after = text.rpartition("=")
+    return f'{before}{equals}"{after}"' if re.fullmatch(r"[\w.]*", before) else f'"{text}"'
 
 
 def _quoted(column: str) -> str:
