@@ -8,7 +8,6 @@ Safe to re-run: always, at any moment, also twice at once. What exists is never 
 import gc
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import cast
 from uuid import UUID
 
@@ -46,7 +45,7 @@ def _run_name() -> str:
     given = runtime.flow_run.parameters["options"]
     options = RunOptions.model_validate(given) if isinstance(given, dict) else given
     plan = "plan " if options.plan_only else ""
-    return f"{options.name or Path(options.catalog).stem} {plan}{datetime.now(UTC):%Y-%m-%d %H:%M}"
+    return f"{options.name or options.catalog_stem} {plan}{datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
 @flow(

@@ -142,7 +142,7 @@ def _checked(typed: str, fields: dict[str, Any]) -> CatalogOptions:
         return CatalogOptions.model_validate(fields)
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(Code.CATALOG_INVALID, f"how to read {typed}: {reasons}") from None
+        raise ConfigError(Code.CATALOG_INVALID, f"how to read {read_address(typed).label}: {reasons}") from None
 
 
 def _place(loc: Loc, _root: yaml.Node) -> str:

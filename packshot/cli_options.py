@@ -58,8 +58,12 @@ def run_options(given: dict[str, Any]) -> RunOptions:
 
 
 def catalog_or_stdin(catalog: str) -> str:
-    """What can be read more than once: of ``-`` a file that keeps the standard input."""
-    return stdin_as_file(catalog, load_settings(), sys.stdin.buffer) if catalog == "-" else catalog
+    """What can be read more than once: of ``-`` a file that keeps the standard input.
+
+    Raises:
+        ConfigError: it names no place that can be read, or holds a password. So nothing writes that down.
+    """
+    return stdin_as_file(catalog, load_settings(), sys.stdin.buffer)
 
 
 def mapping_of(entries: Iterable[str]) -> dict[str, str | list[str]]:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from packshot.catalog import open_catalog
+from packshot.catalog import CatalogReader
+from packshot.catalog_address import read_address
 from packshot.db.engine import open_engine
 from packshot.db.queries import assets
 from packshot.flow_runner import project_folder, run_flow
+from packshot.inputs import sources_of
 from packshot.options import RunOptions
 from packshot.plan import catalog_of
 from packshot.report import Report
@@ -35,14 +37,15 @@ def run_demo(catalog: str, stay: bool, show: Console) -> Report:
     ``show`` gets the results.
     """
     project_folder()
+    _forget_own_settings()
     chosen = catalog_of(RunOptions(catalog=catalog))
-    open_catalog(chosen.source, chosen.options)
+    CatalogReader(sources_of(chosen.source, Settings(_env_file=None, home=HOME)), chosen.options)
     err.print("Starting an S3 server, an emulator of the image API and a Prefect server, all on this machine ...")
     with Sandbox(HOME / "sandbox") as sandbox, prefect_server(HOME, own=True) as api:
         settings = _demo_settings(sandbox)
         report = run_flow(settings, RunOptions(catalog=catalog))
         made = assets(open_engine(settings.db_url))
-        save_contact_sheet(ObjectStore(settings), SHEET, f"Packshot: {Path(catalog).name}", made)
+        save_contact_sheet(ObjectStore(settings), SHEET, f"Packshot: {read_address(catalog).name}", made)
         show.print(report.headline)
         show.print(f"Contact sheet  {SHEET}", highlight=False)
         show.print(f"Images         {ENV_FILE}={HOME / 'demo.env'} packshot assets", highlight=False)
@@ -54,10 +57,13 @@ def run_demo(catalog: str, stay: bool, show: Console) -> Report:
     return report
 
 
-def _demo_settings(sandbox: Sandbox) -> Settings:
+def _forget_own_settings() -> None:
     """Nothing of the user's own settings counts in the demo: it must not touch their database, bucket or key."""
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
+
+
+def _demo_settings(sandbox: Sandbox) -> Settings:
     variables = sandbox.settings() | {
         "PACKSHOT_HOME": str(HOME.absolute()),
         "PACKSHOT_CONCURRENCY": str(CONCURRENCY),

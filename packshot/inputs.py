@@ -43,7 +43,7 @@ def sources_of(catalog: str, settings: Settings) -> list[Source]:
     if address.place is Place.FILE:
         return local_sources(address.target, most)
     if address.place is Place.STDIN:
-        raise ConfigError(Code.CATALOG_INVALID, "- (standard input) can be read by the packshot command only")
+        raise ConfigError(Code.CATALOG_INVALID, "- (standard input) is for packshot inspect, plan and run only")
     if address.place is Place.SQL:
         return [SqlSource(_database_url(settings), address.target)]
     return [unpacked(_fetched(address, settings), address.member, most)]
@@ -53,9 +53,10 @@ def stdin_as_file(catalog: str, settings: Settings, stdin: BinaryIO) -> str:
     """What a command goes on with: for ``-`` the path of a file that holds all of standard input, else ``catalog``.
 
     Raises:
-        ConfigError: it is empty, or larger than PACKSHOT_CATALOG_MAX_BYTES.
+        ConfigError: it is empty, or larger than PACKSHOT_CATALOG_MAX_BYTES; or ``catalog`` names no place that can be
+            read. So what holds a password is refused before anything writes it down.
     """
-    if catalog != "-":
+    if read_address(catalog).place is not Place.STDIN:
         return catalog
     sha256, size = hashlib.sha256(), 0
     folder = CatalogFolder(settings.home)

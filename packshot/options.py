@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from packshot.catalog.options import FormatName
+from packshot.catalog_address import read_address
 from packshot.errors import Code, ConfigError, PackshotError
 from packshot.settings import load_settings
 from packshot.shots import load_shot_list
@@ -54,7 +55,7 @@ class RunOptions(BaseModel):
         title="Catalog file",
         description=(
             "Where the machine that makes the images finds it: a file, a glob such as exports/*.csv, an https:// or "
-            "s3:// address, sql: and a query, or a catalog.yaml that says how to read one of these."
+            "s3:// address, sql: and a table's name, or a catalog.yaml that says how to read one of these."
         ),
     )
     shots: list[Name] = Field(
@@ -157,6 +158,14 @@ class RunOptions(BaseModel):
         title="Failed above (percent)",
         description="The run ends as Failed when more than so much of its images could not be made. 100: never.",
     )
+
+    @property
+    def catalog_stem(self) -> str:
+        """What runs of this catalog are called, if it has no name of its own; never a part of a URL's query."""
+        try:
+            return read_address(self.catalog).stem
+        except ConfigError:  # the run itself will say so
+            return "catalog"
 
     @field_validator("mapping")
     @classmethod

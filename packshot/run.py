@@ -9,6 +9,7 @@ from decimal import Decimal
 from sqlalchemy import Engine
 
 from packshot.catalog.model import Reject
+from packshot.catalog_address import read_address
 from packshot.db.clock import database_clock
 from packshot.db.engine import check_revision, is_empty, open_engine, upgrade
 from packshot.db.ledger import Ledger, register_store
@@ -98,10 +99,11 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
     recovered = recover(settings, ledger)
     dead_flow_runs = close_dead(ledger)
     limit = Decimal(str(options.max_cost_usd)) or settings.max_cost_usd
+    source = read_address(options.catalog).label  # a URL's query may be a signature
     run_id = runs.open(
         catalog=planner.reader.name,
-        source=options.catalog,
-        parameters=options.model_dump(mode="json"),
+        source=source,
+        parameters=options.model_dump(mode="json") | {"catalog": source},
         flow_run_id=flow_run_id,
         max_cost_micro=None if limit is None else int(limit * 1_000_000),
     )
