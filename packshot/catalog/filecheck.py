@@ -18,6 +18,7 @@ _BINARY = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
 )
+WEB_PAGE = "is a web page (HTML), perhaps a login or error page saved in its place"
 _ORDINARY_CONTROLS = b"\t\n\r\x0b\x0c\x1a\x1b"
 
 
@@ -55,7 +56,7 @@ def _not_a_catalog(head: bytes) -> str:
     if start.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the file itself: run `git lfs pull`"
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return "is a web page (HTML), perhaps a login or error page saved in its place"
+        return WEB_PAGE
     if head.startswith((ZIP, PARQUET)):
         return ""
     controls = len(head) - len(head.translate(None, bytes(set(range(32)) - set(_ORDINARY_CONTROLS))))
