@@ -64,11 +64,15 @@ class Draft:
             self.names = tuple(filter(None, map(one_line, self.names)))
             self.children = tuple(filter(None, map(one_line, self.children)))
 
-    def fill_from(self, other: Draft) -> None:
-        """Take from ``other`` what this draft does not say itself; photos all or none, attributes one by one."""
+    def fill_texts_from(self, other: Draft) -> None:
+        """Take texts and price from ``other`` where this draft has none."""
         for name in _SHARED:
             if not getattr(self, name):
                 setattr(self, name, getattr(other, name))
+
+    def fill_from(self, other: Draft) -> None:
+        """Take from ``other`` what this draft does not say itself; photos all or none, attributes one by one."""
+        self.fill_texts_from(other)
         self.attributes = other.attributes | {name: value for name, value in self.attributes.items() if value}
         self.image_refs = self.image_refs or list(other.image_refs)
 
@@ -136,6 +140,10 @@ class Builder:
             Code.DUPLICATE_KEY,
             f"key_fallback ({parts}) makes {shorten(key, KEY_MAX)!r} its key, another record's own",
         )
+
+    def wants(self, status: str) -> bool:
+        """Is this an accepted status?"""
+        return one_line(status).casefold() in self._statuses
 
     def problem(self, draft: Draft) -> Problem | None:
         """What keeps a draft with good keys from becoming a Product."""

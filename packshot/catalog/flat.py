@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from packshot.catalog.draft import KEY_HINT, Builder, Draft, Problem
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import EVERY_VARIANT
-from packshot.catalog.parents import Parents
+from packshot.catalog.parents import Parents, Shown
 from packshot.catalog.records import Record, Unreadable
 from packshot.catalog.tables import Table
 from packshot.catalog.text import KEY_MAX, attribute_name, plain_text
@@ -18,7 +18,8 @@ from packshot.errors import Code
 
 VARIANT_JOIN = " / "
 
-ReadDraft = Callable[[Record], Draft]
+ReadDraft = Callable[[Record], Draft | None]
+"""None for a record that only adds to another one: it is counted as a continuation."""
 
 
 def settle_rows(
@@ -42,20 +43,24 @@ def settle_rows(
 
 
 def settle_families(
-    table: Table, builder: Builder, read: ReadDraft, parents_in: Table | None = None
+    table: Table, builder: Builder, read: ReadDraft, parents_in: tuple[Table, ReadDraft] | None = None, hint: str = ""
 ) -> Iterator[Product | Reject]:
     """As :func:`settle_rows`, for formats whose variants name their parent, or whose parents list their variants.
 
-    Goes through the table twice: first for the parents. ``parents_in`` is a second file that holds parents only.
+    Goes through the table twice: first for the parents. ``parents_in`` is a second file that holds parents only, and
+    what reads it; ``hint`` ends the sentence about a variant whose parent is not there.
     """
     with Parents() as parents:
-        for source in filter(None, (table, parents_in)):
+        for source, reads in filter(None, (parents_in, (table, read))):
             for record in source.records():
-                if isinstance(record, Record) and not record.blank:
-                    draft = read(record)
+                if isinstance(record, Unreadable) and source is not table:
+                    builder.tally.remark(f"unreadable record of {source.name} left out, line", str(record.line))
+                draft = reads(record) if isinstance(record, Record) and not record.blank else None
+                if draft is not None:
                     draft.clean_keys()
                     parents.take(draft)
-        catalog = FlatCatalog(builder, has_variants=True, parents=parents)
+        # What a variant leaves out its parent lends it, never another variant: its photo is of another colour.
+        catalog = FlatCatalog(builder, has_variants=True, parents=parents, lends=False, hint=hint)
         for record in table.records():
             if isinstance(record, Unreadable):
                 yield builder.tally.unreadable(record)
@@ -74,8 +79,14 @@ class FlatCatalog:
     """
 
     def __init__(
-        self, builder: Builder, has_variants: bool, parents: Parents | None = None, lends: bool = True
+        self,
+        builder: Builder,
+        has_variants: bool,
+        parents: Parents | None = None,
+        lends: bool = True,
+        hint: str = "",
     ) -> None:
+        self._hint = hint
         self._builder = builder
         self._tally = builder.tally
         self._variants_by = builder.options.variants_by
@@ -85,22 +96,26 @@ class FlatCatalog:
         self._lends = lends
         self._last = Draft()
 
-    def settle(self, record: Record, draft: Draft) -> Product | Reject | None:
+    def settle(self, record: Record, draft: Draft | None) -> Product | Reject | None:
         """None means: counted as a continuation."""
+        if draft is None:
+            self._tally.continuation()
+            return None
         draft.clean_keys()
-        nameless = False
+        nameless, for_all = False, draft.is_parent
         if self._parents is not None and not draft.is_parent:
             nameless = not (draft.variant_key or draft.sku or draft.product_key)
             joined = self._with_parent(draft, self._parents)
             if isinstance(joined, str):
                 key = (draft.sku or draft.product_key)[:KEY_MAX]
                 return self._tally.reject(record, Code.ORPHAN_VARIANT, joined, key)
+            for_all = joined is not draft
             draft = joined
         if draft.is_parent and self._variants_by and self._parents and self._parents.has_children(draft):
             self._tally.continuation()
             return None
         builder, book = self._builder, self._builder.book
-        key = draft.product_key
+        key = family = draft.product_key
         # What tells the records of one product apart, where the file has no variant keys, is their SKU.
         variant = draft.variant_key or (draft.sku if draft.sku != key else "")
         chosen = self._chosen(draft, variant) if self._variants_by else ""
@@ -119,7 +134,7 @@ class FlatCatalog:
         if last_counts and self._comes_again(record, draft, identity):
             self._last = draft
             self._tally.continuation()
-            self._tally.remark("record with a key that comes again further down, left out:", key)
+            self._tally.remark("record with a key that comes again further down, left out", key)
             return None
         first = book.first(record, identity)
         if first is not None and not last_counts:
@@ -132,6 +147,8 @@ class FlatCatalog:
             return None
         if self._variants_by and self._lends:
             self._inherit(draft)
+        if for_all and self._parents is not None and not self._variants_by:
+            self._show_all(draft, self._parents.variants(draft, family))
         problem = builder.problem(draft)
         if problem:
             return self._tally.reject(record, *problem, key)
@@ -188,7 +205,7 @@ class FlatCatalog:
         word = "the same" if same else "another"
         if self._builder.options.on_duplicate == "first":
             self._tally.continuation()
-            self._tally.remark(f"{word} record with a key that was used already, left out:", name)
+            self._tally.remark(f"{word} record with a key that was used already, left out", name)
             return None
         message = f"key {name!r} was used already, on line {line}, by {word} record; on_duplicate says which one counts"
         if not same:
@@ -200,23 +217,42 @@ class FlatCatalog:
         name = parents.parent_of(draft)
         if not name:
             return draft
-        parent = parents.get(name)
-        if parent is None:
+        line = parents.line(name)
+        if not line:
             if not plain_text(draft.title):
-                return f"a variant of {name!r}, which is not in the catalog, and without a title of its own"
-            self._tally.remark("variant whose parent is not in the catalog, taken by itself:", draft.sku or name)
+                told = f"a variant of {name[:KEY_MAX]!r}, which is not in the catalog, and without a title of its own"
+                return f"{told}; {self._hint}" if self._hint else told
+            self._tally.remark("variant whose parent is not in the catalog, taken by itself", draft.sku or name)
             draft.product_key = draft.product_key or draft.sku
+            draft.variant_key = draft.variant_key if draft.variant_key != draft.product_key else ""
             return draft
+        parent = line[-1]
         if self._variants_by:
             draft.product_key = parent.product_key
-            draft.fill_from(parent)
+            for above in line:
+                draft.fill_from(above)
             return draft
         # One Product for all variants: the parent speaks for them, whichever record comes first.
-        parent.fill_from(draft)
+        for below in (*line[-2::-1], draft):
+            parent.fill_texts_from(below)
         parent.variant_key = draft.variant_key or draft.sku
         parent.sku = parent.sku or draft.sku
         parent.is_parent = False
         return parent
+
+    def _show_all(self, draft: Draft, variants: Iterator[Shown]) -> None:
+        """One Product for all variants: to its parent's photos and attributes come theirs."""
+        found: dict[str, dict[str, None]] = {}
+        photos = list(draft.image_refs)
+        for variant in variants:
+            if not self._builder.wants(variant.status):
+                continue
+            photos += variant.image_refs
+            for name, value in variant.attributes.items():
+                if value and not draft.attributes.get(name):
+                    found.setdefault(name, {})[value] = None
+        draft.image_refs = photos
+        draft.attributes = draft.attributes | {name: ", ".join(values) for name, values in found.items()}
 
     def _inherit(self, draft: Draft) -> None:
         """Exports that list variants below their product state its texts and photos once: in the first record."""

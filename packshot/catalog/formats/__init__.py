@@ -11,7 +11,21 @@ from typing import Protocol
 from packshot.catalog.columns import find_columns
 from packshot.catalog.draft import Builder
 from packshot.catalog.filecheck import bad_catalog
-from packshot.catalog.formats import amazon, generic, google, meta, objects, shopify
+from packshot.catalog.formats import (
+    akeneo,
+    amazon,
+    bigcommerce,
+    commercetools,
+    generic,
+    google,
+    magento,
+    meta,
+    objects,
+    prestashop,
+    shopify,
+    vendure,
+    woocommerce,
+)
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.tables import Table
@@ -38,7 +52,10 @@ class Format(Protocol):
         """Products and rejects in file order; every record is settled with the builder's tally exactly once."""
 
 
-FORMATS: tuple[Format, ...] = (shopify, amazon, google, meta, generic)
+FORMATS: tuple[Format, ...] = (
+    shopify, woocommerce, magento, amazon, bigcommerce, akeneo, commercetools, prestashop, vendure, google, meta,
+    generic,
+)  # fmt: skip
 
 
 def is_header(cells: list[str], options: CatalogOptions) -> bool:
