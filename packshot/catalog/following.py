@@ -154,7 +154,7 @@ class _Family:
             if book.lesson == "last":
                 book.learn(first, serial, identity)
             elif not book.lesson and not book.counts(serial, identity):
-                builder.tally.remark("product with a key that comes again further down, left out:", self.name)
+                builder.tally.remark("product with a key that comes again further down, left out", self.name)
                 return {}
         earlier = book.first(first, identity)
         if earlier is not None:
@@ -185,7 +185,7 @@ class _Family:
 
     def _again(self, builder: Builder, first: Record, line: int) -> dict[int, Product | Problem]:
         if builder.options.on_duplicate == "first":
-            builder.tally.remark("another product with a key that was used already, left out:", self.name)
+            builder.tally.remark("another product with a key that was used already, left out", self.name)
             return {}
         message = f"key {self.name!r} was used already, by the product on line {line}"
         return {first.number: (Code.DUPLICATE_KEY, f"{message}; on_duplicate says which one counts, and {KEY_HINT}")}
@@ -213,7 +213,7 @@ class _Family:
                 message = f"variant {key[:KEY_MAX]!r} was used already, on line {chosen[key][0].record.line}"
                 outcomes[variant.record.number] = Code.DUPLICATE_KEY, f"{message}; on_duplicate says which one counts"
             else:
-                builder.tally.remark("another variant with a key that was used already, left out:", key)
+                builder.tally.remark("another variant with a key that was used already, left out", key)
         return chosen
 
     def _own_key(self, draft: Draft) -> str:

@@ -44,9 +44,10 @@ def split_refs(cell: str, separator: str) -> list[str]:
 def under_root(ref: str, root: str) -> str:
     """A relative reference below ``root`` (an http(s) URL or a folder); others as they are.
 
-    A leading slash is the root's own, as in Magento's ``/m/h/mh01.jpg``.
+    A leading slash is the root's own, as in Magento's ``/m/h/mh01.jpg``. What leads out of the root stays as it is, to
+    be refused.
     """
-    if not root or re.match("[a-z][a-z0-9+.-]*:|//", ref, re.IGNORECASE):
+    if not root or ".." in PurePosixPath(ref).parts or re.match("[a-z][a-z0-9+.-]*:|//", ref, re.IGNORECASE):
         return ref
     path = ref.lstrip("/")
     if "//" in root:
