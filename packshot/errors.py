@@ -114,7 +114,7 @@ class Code(StrEnum):
         Billed.NO,
         False,
         False,
-        "correct the photo's address in the catalog",
+        "mend the photo or its address, then run again; PACKSHOT_ON_DEAD_PHOTO=without goes on without it",
     )
 
     # --- object storage ---------------------------------------------------------------------------------------
@@ -141,6 +141,7 @@ class Code(StrEnum):
     STOP_REQUESTED = "stop_requested", Billed.NO, False, True, "run again when the rest is wanted"
     PROVIDER_FAILING = "provider_failing", Billed.NO, False, True, "look at APIYI's status, then run again"
     SKIPPED = "skipped", Billed.NO, False, False, "nothing: a person decided so"
+    SUPERSEDED = "superseded", Billed.NO, False, False, "nothing: a later run planned this picture anew"
     IN_PROGRESS = "in_progress", Billed.NO, True, False, "another run is making it, or was cut off: run again later"
     DISK_FULL = "disk_full", Billed.NO, True, True, "free space under PACKSHOT_HOME, then run again"
     UNEXPECTED = "unexpected", Billed.UNKNOWN, False, False, "this is a bug: report it with the log"
@@ -156,6 +157,8 @@ class Code(StrEnum):
     BAD_WIDTH = "bad_width", Billed.NO, False, False, "quote cells that contain the delimiter"
     OPEN_QUOTE = "open_quote", Billed.NO, False, False, "export the file again: it ends inside a quoted cell"
     BAD_JSON = "bad_json", Billed.NO, False, False, "correct the JSON of this record"
+    BAD_XML = "bad_xml", Billed.NO, False, False, "export the feed again: from here on it is no well-formed XML"
+    FILE_DAMAGED = "file_damaged", Billed.NO, False, False, "get the file again: from here on it is damaged"
     BAD_TEXT = "bad_text", Billed.NO, False, False, "remove NUL and undecodable bytes"
     BAD_FIELD = "bad_field", Billed.NO, False, False, "correct the field"
     NOT_SELECTED = "not_selected", Billed.NO, False, False, "change its status, or accept that status when reading"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +17,7 @@ from sqlalchemy import Engine
 from packshot.catalog import CatalogOptions, CatalogReader
 from packshot.catalog.model import Counts, Product, Reject
 from packshot.catalog_file import ChosenCatalog, choose_catalog
+from packshot.db.catalog_diff import CatalogDiff
 from packshot.db.runs import PlannedProduct
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
@@ -36,7 +39,11 @@ Lookup = Callable[[Sequence[str]], dict[str, JobState]]
 Store = Callable[[Sequence[PlannedProduct], Sequence[Reject]], object]
 """Keeps a batch; what a dry plan leaves out."""
 
-Photos = tuple[list[Reference], list[str]]
+Photos = tuple[list[Reference], dict[str, str]]
+"""Those that were read, and of the others what is wrong with them."""
+
+_ENDS_EARLY = (Code.OPEN_QUOTE, Code.BAD_XML, Code.FILE_DAMAGED)
+"""Behind such a record there may have been more."""
 
 
 @dataclass(slots=True)
@@ -56,6 +63,14 @@ class Plan:
     first_rejects: list[Reject] = field(default_factory=list)
     left_out: int = 0
     """Products of the catalog that were read, and that the run is not for."""
+    without_photo: int = 0
+    """Images that go on without a photo which cannot be read."""
+    read_in_part: str = ""
+    """Why not all products of the catalog were looked at; empty when they were."""
+    diff: CatalogDiff = field(default_factory=CatalogDiff)
+    """What changed in the catalog since earlier runs."""
+    first_changes: list[dict[str, Any]] = field(default_factory=list)
+    """A hundred of them; of a run, the database has all."""
 
     @property
     def to_make(self) -> int:
@@ -84,9 +99,13 @@ class Plan:
 
     def facts(self) -> dict[str, Any]:
         """The plan as plain values; dollars instead of micro-dollars."""
-        names = ("catalog", "jobs", "already", "held", "to_archive", "to_make", "left_out", "notes")
+        names = (
+            "catalog", "jobs", "already", "held", "to_archive", "to_make", "left_out", "without_photo", "first_changes",
+            "notes",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in names} | {
             "counts": asdict(self.counts),
+            "products": self.diff.facts(),
             "cost_usd": self.cost_micro / 1e6,
             **self.forecast.facts(),
             "first_rejects": [asdict(reject) for reject in self.first_rejects],
@@ -94,6 +113,7 @@ class Plan:
 
     def add(self, job: ImageJob, category: str, state: JobState, price_micro: int) -> None:
         self.jobs += 1
+        self.without_photo += bool(job.left_out)
         if state is JobState.ARCHIVED:
             self.already += 1
         elif state is JobState.HELD:
@@ -168,7 +188,7 @@ class Planner:
         self.notes += chosen_catalog.notes
         self._folder = chosen_catalog.folder
         self.reader: CatalogReader = CatalogReader(sources_of(chosen_catalog.source, settings), chosen_catalog.options)
-        self._photos = ReferenceStore(settings.home, DownloadPolicy.from_settings(settings), settings.max_pixels)
+        self.photos = ReferenceStore(settings.home, DownloadPolicy.from_settings(settings), settings.max_pixels)
 
     def plan(self, lookup: Lookup, store: Store | None = None) -> Plan:
         """Go through the catalog in batches and constant memory; each batch goes to ``store``, where one is given.
@@ -194,11 +214,24 @@ class Planner:
         if not self._limit_reached(plan):
             selection.check()
             self._check_shots(plan, selection)
+        if self._limit_reached(plan):
+            plan.read_in_part = "the run ended at its limit"
+        elif self._options.products or self._options.categories:
+            plan.read_in_part = "the run was for a part of the catalog"
         plan.counts = self.reader.counts
         plan.left_out = selection.left_out
         plan.notes += [*self.notes[:NOTES], *self.reader.notes, *filter(None, [selection.note])]
         if len(self.notes) > NOTES:
             plan.notes.append(f"and {len(self.notes) - NOTES} more notes like these")
+        if plan.without_photo:
+            plan.notes.append(
+                f"{plan.without_photo} images do without a photo that cannot be read, as PACKSHOT_ON_DEAD_PHOTO says"
+            )
+        if self.photos.shelf_problem:
+            plan.notes.append(
+                f"product photos are not kept in the bucket this time: {self.photos.shelf_problem}; "
+                "see PACKSHOT_REFERENCE_PREFIX"
+            )
         if self._limit_reached(plan):
             plan.notes.append(f"planning ended at the limit of {self._options.limit} new images")
         return plan
@@ -226,12 +259,14 @@ class Planner:
             for job in jobs:
                 if self._limit_reached(plan):
                     break
-                new = JobState.HELD if job.missing_references else JobState.PLANNED
-                plan.add(job, product.category, known.get(job.key, new), self._prices[job.model])
+                state = JobState.HELD if job.missing_references else known.get(job.key, JobState.PLANNED)
+                plan.add(job, product.category, state, self._prices[job.model])
                 within.append(job)
             kept.append((product, within))
         if store:
             store(kept, rejects)
+        if any(reject.code in _ENDS_EARLY for reject in rejects):
+            plan.read_in_part = "the catalog ends early"
         plan.first_rejects += rejects[: 100 - len(plan.first_rejects)]
         products.clear()
         rejects.clear()
@@ -252,7 +287,10 @@ class Planner:
         archetype = self.shots.choose(product).archetype
         for shot in self.shots.shots:
             try:
-                jobs += jobs_for(product, shot, archetype, *photos, self._settings.model, self.shots.hash)
+                planned = jobs_for(
+                    product, shot, archetype, *photos, self._settings.model, self.shots.hash, self._goes_without
+                )
+                jobs += [_remarked(job, photos[1]) for job in planned]
             except PackshotError as error:
                 self._refused += 1
                 rejects.append(
@@ -270,27 +308,44 @@ class Planner:
             for photo in shot.photos_of(product)
         )
         read: list[Reference] = []
-        missing: list[str] = []
+        missing: dict[str, str] = {}
         for photo in wanted:
             try:
                 read.append(self._photo(photo))
             except PackshotError as error:
                 if error.code is not Code.REFERENCE_UNAVAILABLE:  # a full disk says nothing about the photo
                     raise
-                missing.append(photo)
-                self.notes.append(f"product {product.name} is held: {error.message}")
+                missing[photo] = error.message
+                how = "goes on without" if self._goes_without else "is held"
+                self.notes.append(f"product {product.name} {how}: {error.message}")
         return read, missing
 
     def _photo(self, ref: str) -> Reference:
         if self._folder is not None:
-            return self._photos.get(ref, self._folder)
+            return self.photos.get(ref, self._folder)
         if not ref.lower().startswith(("http://", "https://")):
             why = "a relative path, and the catalog lies in no folder: media_root in catalog.yaml says where it starts"
             raise ArchiveError(Code.REFERENCE_UNAVAILABLE, f"the photo {ref} is {why}")
-        return self._photos.get(ref, Path())
+        return self.photos.get(ref, Path())
 
     def _model(self, shot: Shot) -> str:
         return shot.model or self._settings.model
 
+    @property
+    def _goes_without(self) -> bool:
+        return self._settings.on_dead_photo == "without"
+
+    @property
+    def reading(self) -> str:
+        """A hash of how the catalog is read: readings with another one may find other products in the same file."""
+        options = json.dumps(self.reader.options.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(options.encode()).hexdigest()[:16]
+
     def _limit_reached(self, plan: Plan) -> bool:
         return bool(self._options.limit) and plan.to_make >= self._options.limit
+
+
+def _remarked(job: ImageJob, problems: Mapping[str, str]) -> ImageJob:
+    """The job with what is wrong with the photos that it lacks."""
+    lacking = job.missing_references or job.left_out
+    return replace(job, remark="; ".join(problems[photo] for photo in lacking)) if lacking else job

@@ -10,6 +10,8 @@ from sqlalchemy import Engine
 
 from packshot.catalog.model import Reject
 from packshot.catalog_address import read_address
+from packshot.db.catalog_changes import FIRST, Comparison, changes
+from packshot.db.catalog_diff import Identity, Picture, identity
 from packshot.db.clock import database_clock
 from packshot.db.engine import check_revision, is_empty, open_engine, upgrade
 from packshot.db.ledger import Ledger, register_store
@@ -20,6 +22,8 @@ from packshot.db.runs import Enrolled, PlannedProduct, Runs
 from packshot.db.types import RunState
 from packshot.errors import Code, PackshotError
 from packshot.options import RunOptions
+from packshot.photo_shelf import PhotoShelf
+from packshot.picture import picture_of
 from packshot.plan import Plan, Planner, foresee
 from packshot.recovery import Recovered, recover
 from packshot.report import Report, make_report
@@ -87,7 +91,15 @@ def preflight(settings: Settings, options: RunOptions) -> Planner:
 def plan_only(settings: Settings, options: RunOptions) -> Plan:
     """What a run would make and cost. Reads only; needs neither key nor bucket."""
     engine = ready_engine(settings)
-    plan = Planner(settings, options).plan(lambda keys: job_states(engine, keys))
+    planner = Planner(settings, options)
+    comparison = Comparison(engine, planner.reader.name)
+
+    def compare(planned: Sequence[PlannedProduct], rejects: Sequence[Reject]) -> None:
+        comparison.add([product for product, _ in planned], rejects, _pictures(planned))
+
+    plan = planner.plan(lambda keys: job_states(engine, keys), compare)
+    plan.diff = comparison.result(planner.reading, plan.read_in_part)
+    plan.first_changes = comparison.first
     return foresee(plan, engine, settings, options.max_cost_usd)
 
 
@@ -111,14 +123,17 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
     def enroll(planned: Sequence[PlannedProduct], rejects: Sequence[Reject]) -> Enrolled:
         if SWITCH.reason:
             raise PackshotError(*SWITCH.reason)
-        return runs.enroll(run_id, planned, rejects)
+        return runs.enroll(run_id, planned, rejects, _pictures(planned))
 
     try:
         store = ObjectStore(settings)
+        planner.photos.shelf = PhotoShelf.of(settings)
         with ledger.write() as session:
             register_store(session, store.bucket, settings.s3_endpoint_url, store.public_base_url)
         plan = planner.plan(lambda keys: job_states(ledger.engine, keys), enroll)
         runs.set_counts(run_id, plan.counts)
+        plan.diff = runs.close_reading(run_id, planner.reading, plan.read_in_part)
+        plan.first_changes = changes(ledger.engine, run_id, FIRST)
         foresee(plan, ledger.engine, settings, options.max_cost_usd)
     except Exception as error:
         code = error.code if isinstance(error, PackshotError) else Code.UNEXPECTED
@@ -127,6 +142,10 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
         runs.finish(run_id, RunState.STOPPED if stopped else RunState.CRASHED, code, message)
         raise
     return StartedRun(run_id, runs.size(run_id), plan, recovered, dead_flow_runs)
+
+
+def _pictures(planned: Sequence[PlannedProduct]) -> dict[Identity, Picture]:
+    return {identity(product): picture_of(product, jobs) for product, jobs in planned}
 
 
 def finish_run(

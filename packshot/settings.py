@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +111,9 @@ class Settings(BaseSettings):
     on_no_image: Policy = Field("retry", description="A billed answer without an image: buy again once, or hold")
     on_wrong_size: Literal["accept", "hold"] = Field("hold", description="Other pixels than ordered: accept, or hold")
     on_lost: Policy = Field("hold", description="A paid image whose URL died before it was fetched: buy again, or hold")
+    on_dead_photo: Literal["hold", "without"] = Field(
+        "hold", description="A product photo that cannot be read: hold the image, or make it without that photo"
+    )
     max_tries: int = Field(6, ge=1, le=20, description="Calls for one image in one run, those not billed included")
     max_archive_tries: int = Field(8, ge=1, le=50, description="Times bringing one image home is tried in one run")
     backoff: Annotated[tuple[Wait, ...], NoDecode] = Field(
@@ -148,6 +152,11 @@ class Settings(BaseSettings):
     s3_addressing: Literal["", "path", "virtual"] = Field("", description="Empty: what the profile needs")
     s3_prefix: str = Field("pub", description="First part of every object key")
     s3_public_base_url: str = Field("", description="Public URL = this + / + key; empty: endpoint and bucket")
+    reference_prefix: str = Field(
+        "references",
+        validate_default=True,
+        description="Private part of the bucket, outside S3_PREFIX, for the product photos that are sent; off: none",
+    )
 
     # --- the catalog ------------------------------------------------------------------------------------------
     catalog_max_bytes: int = Field(
@@ -200,10 +209,20 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: Any) -> Any:
         return (value.strip() or None) if isinstance(value, str) else value
 
-    @field_validator("s3_prefix", "s3_public_base_url")
+    @field_validator("s3_prefix", "s3_public_base_url", "reference_prefix")
     @classmethod
     def _no_outer_slashes(cls, value: str) -> str:
         return value.strip("/")
+
+    @field_validator("reference_prefix")
+    @classmethod
+    def _not_public(cls, value: str, info: ValidationInfo) -> str:
+        public = info.data.get("s3_prefix", "")
+        if not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", value):
+            raise ValueError("letters, digits, '.', '-', '_' and single '/' are allowed, or off")
+        if public and f"{value}/".startswith(f"{public}/"):
+            raise ValueError(f"this is inside {PREFIX}S3_PREFIX={public}, which the public reads; name another, or off")
+        return value
 
     @property
     def base_url(self) -> str:
@@ -219,6 +238,11 @@ class Settings(BaseSettings):
     @property
     def db_url(self) -> str:
         return self.database_url or f"sqlite:///{self.home.absolute() / 'packshot.db'}"
+
+    @property
+    def photo_shelf(self) -> str:
+        """REFERENCE_PREFIX; empty where no photo is to be kept: it says so, or all of the bucket is public."""
+        return self.reference_prefix if self.reference_prefix != "off" and self.s3_prefix else ""
 
     @property
     def spool(self) -> Path:

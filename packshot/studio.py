@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 from PIL.Image import Image
@@ -22,9 +21,11 @@ from packshot.db.tables import ImageJob, Product, Run
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
 from packshot.errors import ArchiveError, Billed, Code, PackshotError, ProviderError
+from packshot.photo_shelf import PhotoShelf
 from packshot.policy import Decision, Verdict, after_archive, after_call
 from packshot.pulse import pulse_of
 from packshot.recovery import received_of
+from packshot.references import ReferenceStore
 from packshot.run import open_ledger
 from packshot.settings import Settings
 from packshot.slots import CallSlots
@@ -92,6 +93,7 @@ class Studio:
         self.client = ApiyiClient(settings)
         self.thumbnails: dict[str, Image | None] = {}  # by the object's key: the first of the run's contact sheet
         self.policy = DownloadPolicy.from_settings(settings)
+        self.photos = ReferenceStore(settings.home, self.policy, settings.max_pixels, PhotoShelf.of(settings))
         self.pulse = pulse_of(self.ledger.engine)
         self._stop_reason: tuple[Code, str] | None = None
         self._pace: Pace | None = None
@@ -140,11 +142,16 @@ class Studio:
             return Outcome(job_id, self.ledger.state(job_id))
         if claim.generation:
             return self._archive(claim)
+        try:
+            request = self._request(claim.job)
+        except ArchiveError as error:  # the disk is full
+            self.ledger.release(claim)
+            return self._stop(claim.job_id, error)
         with self._slots.take() as slot:
             if slot is None or self.stopped:
                 self.ledger.release(claim)
                 return Outcome(job_id, JobState.PLANNED)
-            attempt, result = self._call(claim)
+            attempt, result = self._call(claim, request)
             if attempt is not None:
                 slot.ended(result if isinstance(result, PackshotError) else None)
             if isinstance(result, PackshotError) and result.code.stops_run:
@@ -156,7 +163,7 @@ class Studio:
         return replace(outcome, call=self._paid(claim, result))
 
     # --- the paid part ----------------------------------------------------------------------------------------
-    def _call(self, claim: Claim) -> tuple[int | None, Answer | PackshotError]:
+    def _call(self, claim: Claim, request: ImageRequest) -> tuple[int | None, Answer | PackshotError]:
         """Commit the attempt, then make the call. Returns (attempt id, what came of it)."""
         job = claim.job
         assert self.run_id is not None
@@ -171,7 +178,6 @@ class Studio:
             )
         except PackshotError as error:  # the budget is used up; the ledger has taken the claim back
             return None, error
-        request = _request(job)
         self._slots.sent()
         try:
             return attempt, self.client.generate(request, self.settings.spool, claim.spool_name)
@@ -243,6 +249,11 @@ class Studio:
         )
 
     # --- the parts --------------------------------------------------------------------------------------------
+    def _request(self, job: ImageJob) -> ImageRequest:
+        """With the photos on this machine's disk: another one may have planned the run."""
+        photos = tuple((self.photos.have(photo["sha256"]), photo["mime"]) for photo in job.reference_photos)
+        return ImageRequest(job.prompt, job.model, job.aspect_ratio, job.image_size, photos)
+
     def _outcome(self, job_id: int, error: PackshotError, decision: Decision) -> Outcome:
         if decision.stops_run:
             return self._stop(job_id, error)
@@ -252,11 +263,6 @@ class Studio:
     def _stop(self, job_id: int, error: PackshotError) -> Outcome:
         self.stop(error.code, error.message)
         return Outcome(job_id, self.ledger.state(job_id), error.code, error.message)
-
-
-def _request(job: ImageJob) -> ImageRequest:
-    photos = tuple((Path(photo["path"]), photo["mime"]) for photo in job.reference_photos)
-    return ImageRequest(job.prompt, job.model, job.aspect_ratio, job.image_size, photos)
 
 
 def _stored(archived: Archived) -> Stored:

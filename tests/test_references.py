@@ -205,12 +205,38 @@ def test_sixteen_bits_of_grey_stay_grey(home: Path, catalog: Path) -> None:
     assert sent(photos(home).get("a.png", catalog)).getpixel((10, 10)) == (128, 128, 128)
 
 
-def test_colour_profile_is_kept_for_rgb_only(home: Path, catalog: Path) -> None:
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    (catalog / "rgb.jpg").write_bytes(save(Image.new("RGB", (9, 9), "red"), "JPEG", icc_profile=profile))
-    (catalog / "cmyk.jpg").write_bytes(save(Image.new("CMYK", (9, 9)), "JPEG", icc_profile=profile))
-    assert sent(photos(home).get("rgb.jpg", catalog)).info["icc_profile"] == profile
-    assert "icc_profile" not in sent(photos(home).get("cmyk.jpg", catalog)).info
+def test_colours_are_those_that_the_profile_means(home: Path, catalog: Path) -> None:
+    """In a profile whose curve is a straight line, the middle value is a light grey."""
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for name, profile in (
+        ("linear", linear_profile()),
+        ("none", b""),
+        ("of other colours", lab),
+        ("damaged", b"x" * 200),
+    ):
+        (catalog / f"{name}.png").write_bytes(save(Image.new("RGB", (9, 9), (128,) * 3), "PNG", icc_profile=profile))
+        image = sent(photos(home).get(f"{name}.png", catalog))
+        assert "icc_profile" not in image.info
+        assert image.getpixel((4, 4)) == ((188,) * 3 if name == "linear" else (128,) * 3)
+
+
+def test_print_colours_become_screen_colours(home: Path, catalog: Path) -> None:
+    (catalog / "a.jpg").write_bytes(save(Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "JPEG"))
+    red, green, blue = sent(photos(home).get("a.jpg", catalog)).getpixel((4, 4))  # type: ignore[misc]
+    assert red > 245 > 10 > green + blue
+
+
+def linear_profile() -> bytes:
+    """A copy of sRGB with a gamma of 1 in place of its curves: all tags that hold one are 'para' or 'curv'."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for number in range(int.from_bytes(profile[128:132], "big")):
+        entry = 132 + 12 * number
+        place = int.from_bytes(profile[entry + 4 : entry + 8], "big")
+        if profile[entry : entry + 4] in (b"rTRC", b"gTRC", b"bTRC"):
+            assert profile[place : place + 4] == b"para"
+            profile[place + 8 : place + 10] = (0).to_bytes(2, "big")  # Y = X ^ gamma
+            profile[place + 12 : place + 16] = (1 << 16).to_bytes(4, "big")
+    return bytes(profile)
 
 
 @pytest.mark.parametrize(("size", "result"), [((2300, 1150), (2048, 1024)), ((1000, 2100), (975, 2048))])

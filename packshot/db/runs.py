@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Self
 
-from sqlalchemy import case, func, tuple_, update
+from sqlalchemy import case, func, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from packshot.catalog.model import Counts
 from packshot.catalog.model import Product as CatalogProduct
 from packshot.catalog.model import Reject as CatalogReject
+from packshot.db.catalog_diff import CatalogDiff, Identity, Picture, close_reading
 from packshot.db.ledger import Ledger
+from packshot.db.planned_rows import job_row, settle_holds, store_products
 from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob
 from packshot.db.types import JobState, RunState
 from packshot.db.upsert import chunks, one_at_a_time, upsert
@@ -74,10 +77,18 @@ class Runs:
             assert run.id is not None
             return run.id
 
-    def enroll(self, run_id: int, planned: Sequence[PlannedProduct], rejects: Sequence[CatalogReject]) -> Enrolled:
+    def enroll(
+        self,
+        run_id: int,
+        planned: Sequence[PlannedProduct],
+        rejects: Sequence[CatalogReject],
+        pictures: Mapping[Identity, Picture] = MappingProxyType({}),
+    ) -> Enrolled:
         """Store a batch of products, jobs and rejects. A job that the ledger knows by its key is never added twice.
 
-        A job that failed before is planned again: ``failed`` means that trying again costs nothing twice.
+        A job that failed before is planned again: ``failed`` means that trying again costs nothing twice. One that was
+        held for a photo makes room for what is planned in its place now. ``pictures``: what decides the pictures of the
+        products; those that have one are compared with what is known of them.
         """
         now = self._ledger.now()
         jobs = {job.key: (job, product) for product, wanted in planned for job in wanted}
@@ -85,16 +96,18 @@ class Runs:
             one_at_a_time(session, "enroll")  # two runs that lock the same rows would wait in a circle
             position = session.exec(select(func.count()).where(RunJob.run_id == run_id)).one()
             session.add_all(Reject(run_id=run_id, **asdict(reject)) for reject in rejects)
-            ids = self._store_products(session, run_id, [product for product, _ in planned])
-            rows = [_job_row(*jobs[key], ids, now) for key in jobs]
+            ids, diff = store_products(session, run_id, [product for product, _ in planned], pictures)
+            rows = [job_row(*jobs[key], ids, now) for key in jobs]
             if rows:
                 session.execute(upsert(session, ImageJob, ["key"]), rows)
+            settle_holds(session, [jobs[key][0] for key in jobs], [row["product_id"] for row in rows], now)
             states: dict[str, tuple[int, str]] = {}
             for keys in chunks(list(jobs)):
                 session.execute(
                     update(ImageJob)
                     .where(col(ImageJob.key).in_(keys), col(ImageJob.state) == JobState.FAILED)
                     .where(col(ImageJob.code).is_distinct_from(Code.SKIPPED))  # that was a person's decision
+                    .where(col(ImageJob.code).is_distinct_from(Code.SUPERSEDED))  # nothing that can be made
                     .values(state=JobState.PLANNED, code=None, message="", updated_at=now)
                 )
                 found = session.exec(
@@ -110,10 +123,24 @@ class Runs:
             session.execute(
                 update(Run)
                 .where(col(Run.id) == run_id)
-                .values(planned=col(Run.planned) + len(jobs), already=col(Run.already) + already)
+                .values(
+                    planned=col(Run.planned) + len(jobs),
+                    already=col(Run.already) + already,
+                    **{name: col(getattr(Run, name)) + number for name, number in diff.items()},
+                )
             )
         held = sum(state == JobState.HELD for _, state in todo)
         return Enrolled(already, len(todo) - held, held)
+
+    def close_reading(self, run_id: int, reading: str, read_in_part: str) -> CatalogDiff:
+        """Note what of the catalog is gone, see :func:`packshot.db.catalog_diff.close_reading`, and return what changed
+        in it since earlier runs."""
+        with self._ledger.write() as session:
+            one_at_a_time(session, "enroll")
+            run = session.get_one(Run, run_id)
+            close_reading(session, run, reading, read_in_part)
+            session.add(run)
+            return CatalogDiff.of(run)
 
     def set_counts(self, run_id: int, counts: Counts) -> None:
         """Store what reading the catalog came to. Raises if the records do not add up."""
@@ -201,48 +228,3 @@ class Runs:
             return run
 
         return self._ledger.lasting(close)
-
-    @staticmethod
-    def _store_products(session: Session, run_id: int, products: Sequence[CatalogProduct]) -> dict[_Identity, int]:
-        """Add or renew the products; returns their ids."""
-        rows = {_identity(product): _product_row(product, run_id) for product in products}
-        if rows:
-            session.execute(upsert(session, Product, _IDENTITY, _RENEWED), list(rows.values()))
-        ids: dict[_Identity, int] = {}
-        for keys in chunks(list(rows)):
-            query = select(Product.catalog, Product.product_key, Product.variant_key, Product.id)
-            identity = tuple_(col(Product.catalog), col(Product.product_key), col(Product.variant_key))
-            for *key, product_id in session.exec(query.where(identity.in_(keys))):
-                ids[(key[0], key[1], key[2])] = product_id or 0
-        return ids
-
-
-_Identity = tuple[str, str, str]
-_IDENTITY = ("catalog", "product_key", "variant_key")
-_RENEWED = ("sku", "title", "category", "brand", "attributes", "image_refs", "last_run_id")
-
-
-def _identity(product: CatalogProduct) -> _Identity:
-    return product.catalog, product.product_key, product.variant_key
-
-
-def _product_row(product: CatalogProduct, run_id: int) -> dict[str, Any]:
-    row = {name: getattr(product, name) for name in (*_IDENTITY, *_RENEWED) if name != "last_run_id"}
-    return row | {
-        "attributes": dict(product.attributes), "image_refs": list(product.image_refs), "last_run_id": run_id,
-    }  # fmt: skip
-
-
-def _job_row(job: PlannedJob, product: CatalogProduct, ids: dict[_Identity, int], now: datetime) -> dict[str, Any]:
-    missing = job.missing_references
-    row = ImageJob(
-        key=job.key, product_id=ids[_identity(product)], shot=job.shot, variant=job.variant, model=job.model,
-        prompt=job.prompt, aspect_ratio=job.aspect_ratio, image_size=job.image_size, shot_list_hash=job.shot_list_hash,
-        template_hash=job.template_hash, template_version=job.template_version,
-        reference_photos=[asdict(reference) for reference in job.references],
-        state=JobState.HELD if missing else JobState.PLANNED,
-        code=Code.REFERENCE_UNAVAILABLE if missing else None,
-        message=f"photo not readable: {', '.join(missing)}" if missing else "",
-        created_at=now, updated_at=now,
-    )  # fmt: skip
-    return row.model_dump(exclude={"id"})

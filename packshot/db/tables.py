@@ -50,6 +50,13 @@ class Run(SQLModel, table=True):
     rejected: int = 0
     blank: int = 0
     continuation: int = 0
+    products_new: int = Field(default=0, description="Since earlier runs over this catalog, as far as it was read")
+    products_changed: int = Field(default=0, description="In something that decides their pictures")
+    products_same: int = 0
+    products_refused: int | None = Field(default=None, description="Known before, and refused by this reading")
+    products_gone: int | None = Field(default=None, description="Known before, and not in this reading")
+    gone_unknown: str = Field(default="planning did not end", sa_type=Text, description="Why those two are empty")
+    reading: str | None = Field(default=None, sa_type=String(16), description="How all of the catalog was read: a hash")
     planned: int = Field(default=0, description="Jobs that the catalog and the shot list ask for")
     already: int = Field(default=0, description="Of those, archived before this run began")
     archived: int = Field(default=0, description="Of those, archived when it ended, earlier ones included")
@@ -75,7 +82,21 @@ class Product(SQLModel, table=True):
     brand: str = ""
     attributes: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
     image_refs: list[str] = Field(default_factory=list, sa_type=JSON)
-    last_run_id: int = Field(foreign_key="run.id")
+    picture: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, description="Hashes of what decides pictures")
+    first_run_id: int = Field(foreign_key="run.id")
+    last_run_id: int = Field(foreign_key="run.id", description="The latest run that read it")
+    gone_run_id: int | None = Field(default=None, foreign_key="run.id", description="While it is gone: who missed it")
+
+
+class CatalogChange(SQLModel, table=True):
+    """What a run found different in the catalog. A product without a row in a run was the same, or was not read."""
+
+    __tablename__ = "catalog_change"
+
+    run_id: int = Field(foreign_key="run.id", primary_key=True)
+    product_id: int = Field(foreign_key="product.id", primary_key=True, index=True)
+    change: str = Field(sa_type=String(16), description="new, changed, refused or gone")
+    what: str = Field(default="", description="What of it changed; of a new one: back, if it was gone")
 
 
 class Reject(SQLModel, table=True):
@@ -116,6 +137,7 @@ class ImageJob(SQLModel, table=True):
     state: str = Field(default=JobState.PLANNED, sa_type=String(16))
     code: str | None = Field(default=None, description="Why it failed, is held, or waits")
     message: str = Field(default="", sa_type=Text)
+    remark: str = Field(default="", sa_type=Text, description="What it is made without: photos that cannot be read")
     claimed_by: str | None = None
     lease_until: datetime | None = _time()
     retry_at: datetime | None = _time()

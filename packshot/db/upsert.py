@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Insert, text
+from sqlalchemy import Insert, case, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session, SQLModel
+
+from packshot.db.tables import table_of
 
 CHUNK = 300  # of up to three parameters; SQLite allows 32,766 in a statement, older builds 999
 
@@ -21,14 +23,19 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + CHUNK]
 
 
-def upsert(session: Session, table: type[SQLModel], key: Sequence[str], change: Sequence[str] = ()) -> Insert:
+def upsert(
+    session: Session, table: type[SQLModel], key: Sequence[str], change: Sequence[str] = (), raised: Sequence[str] = ()
+) -> Insert:
     """An INSERT for rows given as mappings. Where ``key``, a unique one, is there already, the columns ``change`` of
-    that row take the new values; without ``change`` it stays as it is."""
+    that row take the new values, and ``raised`` those that are higher; without ``change`` it stays as it is."""
     dialect = session.get_bind().dialect.name
     statement = postgresql_insert(table) if dialect == "postgresql" else sqlite_insert(table)
     if not change:
         return statement.on_conflict_do_nothing(index_elements=key)
-    return statement.on_conflict_do_update(index_elements=key, set_={name: statement.excluded[name] for name in change})
+    new, old = statement.excluded, table_of(table).c
+    values: dict[str, Any] = {name: new[name] for name in change}
+    values |= {name: case((new[name] > old[name], new[name]), else_=old[name]) for name in raised}
+    return statement.on_conflict_do_update(index_elements=key, set_=values)
 
 
 def one_at_a_time(session: Session, what: str) -> None:

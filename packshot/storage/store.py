@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -83,7 +84,14 @@ class ObjectStore:
         )
 
     def put_image(
-        self, key: str, path: Path, mime: str, sha256_hex: str, md5: bytes, metadata: Mapping[str, str]
+        self,
+        key: str,
+        path: Path,
+        mime: str,
+        sha256_hex: str,
+        md5: bytes,
+        metadata: Mapping[str, str],
+        cache_control: str = CACHE_CONTROL,
     ) -> PutResult:
         """Store the file's bytes, then ask the store what it holds and compare.
 
@@ -100,7 +108,7 @@ class ObjectStore:
             "Key": key,
             "Body": path.read_bytes(),
             "ContentType": mime,
-            "CacheControl": CACHE_CONTROL,
+            "CacheControl": cache_control,
             "ContentMD5": base64.b64encode(md5).decode(),
             "Metadata": {name: ascii_value(value) for name, value in metadata.items()} | {"sha256": sha256_hex},
         }
@@ -113,6 +121,15 @@ class ObjectStore:
         self._compare(key, found, len(request["Body"]), sha256_hex, created)
         assert found is not None
         return PutResult(created, found.etag)
+
+    def put_text(self, key: str, content: bytes, mime: str) -> None:
+        """Store a small text that may change: what was there is replaced.
+
+        Raises:
+            ArchiveError: S3_DENIED, BUCKET_MISSING, S3_UNREACHABLE, S3_FAILED.
+        """
+        md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+        self._put({"Bucket": self.bucket, "Key": key, "Body": content, "ContentType": mime, "ContentMD5": md5})
 
     def head(self, key: str) -> StoredObject | None:
         """What the store holds at ``key``; None when nothing.
@@ -151,15 +168,20 @@ class ObjectStore:
             raise store_failure(error, "DeleteObject", self.bucket, self.host, key) from None
 
     def read(self, key: str) -> bytes:
-        """The object's bytes, all in memory.
+        """The object's bytes, all in memory, compared with the SHA-256 they were stored with.
 
         Raises:
-            ArchiveError: S3_DENIED, BUCKET_MISSING, S3_UNREACHABLE, S3_FAILED.
+            ArchiveError: S3_DENIED, BUCKET_MISSING, S3_UNREACHABLE, S3_FAILED, S3_INTEGRITY.
         """
         try:
-            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            body = answer["Body"].read()
         except (ClientError, BotoCoreError) as error:
             raise store_failure(error, "GetObject", self.bucket, self.host, key) from None
+        expected = answer.get("Metadata", {}).get("sha256")
+        if expected and hashlib.sha256(body).hexdigest() != expected:
+            raise ArchiveError(Code.S3_INTEGRITY, f"{self.bucket}/{key} is not what was stored: its SHA-256 differs")
+        return body
 
     def check_bucket(self) -> None:
         """Is the bucket there, and are the credentials known?

@@ -48,6 +48,7 @@ def job(of: Product, shot: str = "packshot", missing: tuple[str, ...] = ()) -> I
         key=key, catalog=of.catalog, product_key=of.product_key, variant_key=of.variant_key, shot=shot, variant=1,
         model="nano-banana-pro", prompt=f"A photo of {of.title}", aspect_ratio="1:1", image_size="1K", references=(),
         shot_list_hash="0" * 64, template_hash="0" * 12, template_version=1, missing_references=missing,
+        remark="; ".join(f"photo {name} is not there" for name in missing),
     )  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def _bare_job(connection: Any, **values: Any) -> None:
     run_id = connection.execute(run.insert().values(row)).inserted_primary_key[0]
     product = {
         "catalog": "c", "product_key": "p", "variant_key": "", "title": "", "category": "", "brand": "",
-        "attributes": {}, "image_refs": [], "last_run_id": run_id,
+        "attributes": {}, "image_refs": [], "first_run_id": run_id, "last_run_id": run_id,
     }  # fmt: skip
     product_id = connection.execute(SQLModel.metadata.tables["product"].insert().values(product)).inserted_primary_key[
         0
@@ -127,7 +127,7 @@ def _bare_job(connection: Any, **values: Any) -> None:
     job = {
         "key": "k", "product_id": product_id, "shot": "s", "variant": 1, "model": "m", "prompt": "p",
         "aspect_ratio": "1:1", "image_size": "1K", "reference_photos": [], "shot_list_hash": "h", "template_hash": "t",
-        "template_version": 1, "state": "planned", "message": "", "created_at": START, "updated_at": START,
+        "template_version": 1, "state": "planned", "message": "", "remark": "", "created_at": START, "updated_at": START,
     }  # fmt: skip
     connection.execute(SQLModel.metadata.tables["image_job"].insert().values(job | values))
 

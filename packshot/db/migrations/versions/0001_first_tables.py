@@ -36,6 +36,7 @@ SELECT
   image_job.prompt AS prompt,
   image_job.aspect_ratio AS aspect_ratio,
   image_job.image_size AS image_size,
+  image_job.remark AS remark,
   image_job.template_hash AS template_hash,
   image_job.template_version AS template_version,
   attempt.id AS attempt_id,
@@ -78,6 +79,13 @@ def upgrade() -> None:
         sa.Column("rejected", sa.Integer(), nullable=False),
         sa.Column("blank", sa.Integer(), nullable=False),
         sa.Column("continuation", sa.Integer(), nullable=False),
+        sa.Column("products_new", sa.Integer(), nullable=False),
+        sa.Column("products_changed", sa.Integer(), nullable=False),
+        sa.Column("products_same", sa.Integer(), nullable=False),
+        sa.Column("products_refused", sa.Integer(), nullable=True),
+        sa.Column("products_gone", sa.Integer(), nullable=True),
+        sa.Column("gone_unknown", sa.Text(), nullable=False),
+        sa.Column("reading", sa.String(length=16), nullable=True),
         sa.Column("planned", sa.Integer(), nullable=False),
         sa.Column("already", sa.Integer(), nullable=False),
         sa.Column("archived", sa.Integer(), nullable=False),
@@ -110,15 +118,43 @@ def upgrade() -> None:
         sa.Column("brand", sa.String(), nullable=False),
         sa.Column("attributes", sa.JSON(), nullable=False),
         sa.Column("image_refs", sa.JSON(), nullable=False),
+        sa.Column("picture", sa.JSON(), nullable=False),
+        sa.Column("first_run_id", sa.Integer(), nullable=False),
         sa.Column("last_run_id", sa.Integer(), nullable=False),
+        sa.Column("gone_run_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["first_run_id"],
+            ["run.id"],
+        ),
         sa.ForeignKeyConstraint(
             ["last_run_id"],
+            ["run.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["gone_run_id"],
             ["run.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("catalog", "product_key", "variant_key"),
     )
     op.create_index("ix_product_sku", "product", ["sku"])
+    op.create_table(
+        "catalog_change",
+        sa.Column("run_id", sa.Integer(), nullable=False),
+        sa.Column("product_id", sa.Integer(), nullable=False),
+        sa.Column("change", sa.String(length=16), nullable=False),
+        sa.Column("what", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"],
+            ["run.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["product_id"],
+            ["product.id"],
+        ),
+        sa.PrimaryKeyConstraint("run_id", "product_id"),
+    )
+    op.create_index("ix_catalog_change_product_id", "catalog_change", ["product_id"])
 
     op.create_table(
         "reject",
@@ -156,6 +192,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("code", sa.String(), nullable=True),
         sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("remark", sa.Text(), nullable=False),
         sa.Column("claimed_by", sa.String(), nullable=True),
         sa.Column("lease_until", UtcDateTime(), nullable=True),
         sa.Column("retry_at", UtcDateTime(), nullable=True),
@@ -312,6 +349,7 @@ def downgrade() -> None:
         "attempt",
         "image_job",
         "reject",
+        "catalog_change",
         "product",
         "store",
         "run",
