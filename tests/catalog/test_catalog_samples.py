@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from packshot.catalog import CatalogOptions, open_catalog
-from packshot.errors import Code, ConfigError
+from packshot.errors import ConfigError
 from tests.catalog.catalog_files import SAMPLES, read
 
 CATALOGS = SAMPLES / "catalogs"
@@ -66,14 +66,6 @@ def test_one_product_a_row(name: str, delimiter: str, key: str) -> None:
     assert [p.product_key for p in products] == [row[column] for row in table[1:]]
 
 
-def test_commercetools_groups_by_base_id() -> None:
-    table = rows(CATALOGS / "commercetools_products.csv")
-    base = [row[table[0].index("baseId")] for row in table[1:]]
-    path = CATALOGS / "commercetools_products.csv"
-    assert [p.product_key for p in read(path)[1]] == list(dict.fromkeys(base))
-    assert len(read(path, variants_by=["*"])[1]) == len(base)
-
-
 def test_woocommerce_variations_follow_their_parent() -> None:
     path = CATALOGS / "woocommerce_sample_products.csv"
     table = rows(path)
@@ -84,24 +76,10 @@ def test_woocommerce_variations_follow_their_parent() -> None:
     assert reader.counts.continuation == sum(row[kind] == "variation" for row in table[1:])
 
 
-def test_akeneo_counts_every_row_though_names_are_elsewhere() -> None:
-    table = rows(CATALOGS / "akeneo_products.csv", ";")
-    reader, _, rejects = read(CATALOGS / "akeneo_products.csv")
-    assert reader.counts.records == len(table) - 1
-    assert {r.code for r in rejects} == {Code.MISSING_TITLE}
-
-
-def test_vendure_padding_and_a_short_row() -> None:
-    _, products, rejects = read(CATALOGS / "vendure_invalid-row-length.csv")
-    assert [p.product_key for p in products] == ["M02", "10112"]
-    assert [(r.line, r.code) for r in rejects] == [(3, Code.BAD_WIDTH)]
-    assert read(CATALOGS / "vendure_custom-fields.csv")[1][0].title == "Perfect Paper Stretcher"
-
-
 @pytest.mark.parametrize(
     "name",
-    ["akeneo_products_with_floats.xlsx", "google_merchant_feed.xml", "saleor_populatedb.json"],
+    ["saleor_populatedb.json"],
 )
-def test_formats_that_are_not_read_say_so(name: str) -> None:
+def test_files_whose_title_or_key_nobody_knows_say_so(name: str) -> None:
     with pytest.raises(ConfigError):
         open_catalog(CATALOGS / name, CatalogOptions())
