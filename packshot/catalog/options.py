@@ -50,6 +50,8 @@ class CatalogOptions(BaseModel):
     """Of a database: a column without empty or equal values, to read the rows page by page; empty: the primary key."""
     sheet: str = ""
     """Of a workbook; empty: the first visible sheet whose header is understood."""
+    records: str = ""
+    """What holds the records: of a JSON object the key of a list, of an XML file an element; empty: found."""
     split: dict[Literal["image_refs", "category"], str] = Field(default_factory=dict)
     """Target -> what stands between several values in one cell: for ``image_refs`` a comma unless the format says
     otherwise, and empty where a cell holds one. For ``category`` what stands between the steps of a path."""

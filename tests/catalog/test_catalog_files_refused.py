@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -32,8 +31,11 @@ def refusal(path: Path, **options: object) -> str:
         (b"<!DOCTYPE html>\n<html><body>Log in</body></html>", "web page"),
         (b"\xef\xbb\xbf  <HTML>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "git lfs pull"),
-        (b'<?xml version="1.0"?><rss/>', "XML"),
-        (b'[\n {"sku": 1}\n]', "JSON array"),
+        (b'<?xml version="1.0"?>\n<!DOCTYPE html><html/>', "web page"),
+        (b'<?xml version="1.0"?><!DOCTYPE rss SYSTEM "x.dtd"><rss/>', "a DTD is refused"),
+        (b'<?xml version="1.0"?><rss/>', "is XML, but no element"),
+        (b"[\n]", "no JSON object"),
+        (b"PAR1 and no more", "Parquet file that cannot be read"),
         (b"\x1f\x8b\x08\x00abc", "gzip"),
         (b"%PDF-1.7", "PDF"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Excel"),
@@ -55,13 +57,6 @@ def test_refused_with_its_reason(tmp_path: Path, content: bytes, says: str) -> N
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "nowhere.csv")
     assert "folder" in refusal(tmp_path)
-
-
-def test_workbook_says_save_as_csv(tmp_path: Path) -> None:
-    path = tmp_path / "shop.xlsx"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("xl/workbook.xml", "<workbook/>")
-    assert "save the sheet as CSV" in refusal(path)
 
 
 def test_missing_column_is_named_with_neighbours_and_suggestion(tmp_path: Path) -> None:
