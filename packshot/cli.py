@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from packshot import __version__, cli_costs, cli_holds, cli_inspect, cli_serve
+from packshot import __version__, cli_costs, cli_holds, cli_inspect, cli_serve, cli_shots
 from packshot import cli_options as ask
 from packshot.db import queries
 from packshot.db.engine import open_engine, upgrade
@@ -29,6 +29,7 @@ db = typer.Typer(no_args_is_help=True, help="The asset database.")
 app.add_typer(db, name="db")
 app.add_typer(cli_costs.app, name="costs")
 app.add_typer(cli_holds.app, name="holds")
+app.add_typer(cli_shots.app, name="shots")
 app.command()(cli_serve.serve)
 app.command()(cli_inspect.inspect)
 
