@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 
 from packshot.db import spending
 from packshot.db.engine import writers_gate
+from packshot.db.group_commit import group_commit
 from packshot.db.patience import patiently
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, table_of
 from packshot.db.types import JobState as S
@@ -142,12 +143,17 @@ class Moves:
         lost: what it returns, unless None, is the result.
         """
 
-        def once(again: bool) -> T:
-            with self.write() as session:
-                earlier = done(session) if again else None
-                return act(session) if earlier is None else earlier
+        def act_again(session: Session) -> T:
+            earlier = done(session)
+            return act(session) if earlier is None else earlier
 
-        return patiently(once, self.patience)
+        return patiently(lambda again: self._committed(act_again if again else act), self.patience)
+
+    def _committed(self, act: Callable[[Session], T]) -> T:
+        if self.engine.dialect.name == "sqlite":
+            return group_commit(self.engine).run(act)
+        with self.write() as session:
+            return act(session)
 
     def read(self, act: Callable[[Session], T]) -> T:
         """``act`` in a transaction that only reads, as patient as :meth:`lasting`."""

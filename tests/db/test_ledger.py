@@ -400,7 +400,7 @@ def test_a_refusal_that_comes_after_its_lease_changes_nothing(book: Book) -> Non
 
 # --- races ----------------------------------------------------------------------------------------------------
 def test_two_processes_claim_each_job_once(engine: Engine, db_url: str) -> None:
-    book = Book(engine, jobs=100)
+    book = Book(engine, jobs=600)
     won = racers.race(racers.claim_all, db_url, [book.jobs, book.jobs[::-1]])
     assert Counter(chain(*won)) == Counter(book.jobs)
     assert all(won), "a race that one process wins alone proves nothing"

@@ -1,0 +1,168 @@
+"""Threads that write at once share a transaction: each answers for its own part, and none goes on before the commit."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlmodel import Session
+
+from packshot.db.engine import open_engine, writers_gate
+from packshot.db.group_commit import MOST, GroupCommit
+
+WAVE = 20
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path}/book.db")
+    with engine.execution_options(write=True).begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE line (number INTEGER PRIMARY KEY)")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def commits(engine: Engine) -> list[int]:
+    """One entry for each commit."""
+    seen: list[int] = []
+    event.listen(engine, "commit", lambda connection: seen.append(1))
+    return seen
+
+
+def put(number: int, session: Session) -> int:
+    session.connection().execute(text("INSERT INTO line VALUES (:n)"), {"n": number})
+    return number
+
+
+def lines(engine: Engine) -> list[int]:
+    """What another connection sees: what was committed."""
+    with engine.connect() as connection:
+        return [row[0] for row in connection.exec_driver_sql("SELECT number FROM line ORDER BY number")]
+
+
+def wave(writers: GroupCommit, engine: Engine, numbers: list[int]) -> list[int | Exception]:
+    """All at once: the gate is shut until every thread stands in the queue."""
+
+    def one(number: int) -> int | Exception:
+        try:
+            result = writers.run(lambda session: put(number, session))
+            assert number in lines(engine), "told before it was committed"
+        except DBAPIError as error:
+            return error
+        return result
+
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        with writers_gate(engine):
+            futures = [pool.submit(one, number) for number in numbers]
+            while len(writers._queue) < len(numbers) - 1:
+                threading.Event().wait(0.005)
+        return [future.result(timeout=20) for future in futures]
+
+
+def test_those_who_wait_share_a_commit(engine: Engine, commits: list[int]) -> None:
+    assert wave(GroupCommit(engine), engine, list(range(WAVE))) == list(range(WAVE))
+    assert lines(engine) == list(range(WAVE))
+    assert len(commits) == 2  # the first one's, who found the queue empty, and that of the others
+
+
+def test_no_transaction_has_more_parts_than_the_most(engine: Engine, commits: list[int]) -> None:
+    numbers = list(range(2 * MOST + 2))
+    assert wave(GroupCommit(engine), engine, numbers) == numbers
+    assert len(commits) == 4
+
+
+def test_what_one_does_wrong_undoes_its_own_part_only(engine: Engine) -> None:
+    results = wave(GroupCommit(engine), engine, [0, 1, 2, 3, 3, 4, 4, 4, 5])
+    assert sum(isinstance(result, IntegrityError) for result in results) == 3
+    assert lines(engine) == [0, 1, 2, 3, 4, 5]
+
+
+def test_everybody_hears_of_a_commit_that_fails_and_may_try_again(engine: Engine) -> None:
+    failing = [True]
+
+    def fail(connection: object) -> None:
+        if failing[0]:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    event.listen(engine, "commit", fail)
+    writers = GroupCommit(engine)
+
+    def one(number: int) -> str:
+        try:
+            writers.run(lambda session: put(number, session))
+        except Exception as error:  # noqa: BLE001
+            return str(error)
+        return "written"
+
+    with ThreadPoolExecutor(5) as pool:
+        assert all("disk I/O" in said for said in pool.map(one, range(5)))
+        assert lines(engine) == []
+        failing[0] = False
+        assert set(pool.map(one, range(5))) == {"written"}
+    assert lines(engine) == list(range(5))
+
+
+def test_when_sqlite_ends_the_transaction_nothing_after_it_slips_through(engine: Engine) -> None:
+    """A full disk makes SQLite roll back by itself; parts after it would be committed one by one."""
+    writers = GroupCommit(engine)
+
+    def one(number: int) -> str:
+        def act(session: Session) -> int:
+            put(number, session)
+            if number == 3:
+                session.connection().exec_driver_sql("ROLLBACK")
+                raise sqlite3.OperationalError("database or disk is full")
+            return number
+
+        try:
+            writers.run(act)
+        except Exception as error:  # noqa: BLE001
+            return str(error)
+        return "written"
+
+    with ThreadPoolExecutor(8) as pool:
+        with writers_gate(engine):
+            futures = [pool.submit(one, number) for number in range(8)]
+            while len(writers._queue) < 7:
+                threading.Event().wait(0.005)
+        said = [future.result(timeout=20) for future in futures]
+    assert [number for number, words in enumerate(said) if words == "written"] == lines(engine)
+    assert 3 not in lines(engine)
+    assert writers.run(lambda session: put(99, session)) == 99
+
+
+class _Interrupted(BaseException):
+    pass
+
+
+def test_a_leader_that_is_interrupted_leaves_the_others_to_the_next(engine: Engine) -> None:
+    writers = GroupCommit(engine)
+    led = threading.Event()
+
+    def interrupted(session: Session) -> int:
+        led.set()
+        while len(writers._queue) < 3:
+            threading.Event().wait(0.005)
+        raise _Interrupted
+
+    def lead() -> str:
+        try:
+            writers.run(interrupted)
+        except _Interrupted:
+            return "interrupted"
+        return "written"
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(lead)
+        led.wait(10)
+        others = [pool.submit(writers.run, lambda session, n=n: put(n, session)) for n in range(3)]
+        assert first.result(timeout=20) == "interrupted"
+        assert sorted(other.result(timeout=20) for other in others) == [0, 1, 2]
+    assert lines(engine) == [0, 1, 2]
