@@ -88,9 +88,7 @@ class Unpacked:
 
     @property
     def stem(self) -> str:
-        if self.named:
-            return PurePosixPath(self.member).stem
-        return self.packed.stem if self.member else PurePosixPath(self.packed.stem).stem
+        return PurePosixPath(self.member).stem if self.named else self.packed.stem
 
     def open(self) -> BinaryIO:
         return io.BufferedReader(_Unpacking(self), _BLOCK)
@@ -99,7 +97,7 @@ class Unpacked:
         """In the archive, if there is such a file, else beside it."""
         if self.member:
             path = str(PurePosixPath(self.member).parent / name)
-            with _damage(self.packed, "is damaged"), self.packed.open() as file, _opened(file) as archive:
+            with _damage(self.packed), self.packed.open() as file, _opened(file) as archive:
                 inside = path in archive.namelist()
             if inside:
                 return _verified(self.packed, path, self.max_bytes, named=True)
@@ -111,7 +109,7 @@ class _Unpacking(io.RawIOBase):
 
     def __init__(self, source: Unpacked) -> None:
         self._source = source
-        with _damage(source.packed, "was changed or damaged while it was read"):
+        with _damage(source.packed, later=True):
             self._opened, self._file = _open_packed(source.packed, source.member)
 
     def readable(self) -> bool:
@@ -122,7 +120,7 @@ class _Unpacking(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        with _damage(self._source.packed, "was changed or damaged while it was read"):
+        with _damage(self._source.packed, later=True):
             block = self._file.read(len(view))
             if self._file.tell() > self._source.size:
                 raise ValueError("longer than before")
@@ -130,7 +128,7 @@ class _Unpacking(io.RawIOBase):
         return len(block)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        with _damage(self._source.packed, "was changed or damaged while it was read"):
+        with _damage(self._source.packed, later=True):
             return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -170,7 +168,7 @@ def _opened(file: BinaryIO) -> zipfile.ZipFile:
 def _verified(source: Source, member: str, max_bytes: int, named: bool = False) -> Unpacked:
     """Unpacks all of it once."""
     size = 0
-    with _damage(source, "is damaged"), ExitStack() as stack:
+    with _damage(source), ExitStack() as stack:
         file = stack.enter_context(source.open())
         packed = file.seek(0, io.SEEK_END)
         opened, unpacking = _open_packed(source, member)
@@ -189,7 +187,7 @@ def _verified(source: Source, member: str, max_bytes: int, named: bool = False) 
 
 def _choose(source: Source, member: str) -> str:
     """The catalog among the files of a ZIP archive; empty for a workbook."""
-    with _damage(source, "is damaged"), source.open() as file, _opened(file) as archive:
+    with _damage(source), source.open() as file, _opened(file) as archive:
         infos = {info.filename: info for info in archive.infolist() if not info.is_dir()}
     if not member and _OFFICE & infos.keys():
         return ""
@@ -218,10 +216,13 @@ def _listed(names: list[str]) -> str:
 
 
 @contextmanager
-def _damage(source: Source, what: str) -> Iterator[None]:
+def _damage(source: Source, later: bool = False) -> Iterator[None]:
+    """What the standard library says about bytes that somebody cut or altered, as our error."""
     try:
         yield
-    except EOFError:
-        raise bad_catalog(source.label, f"{what}: it ends before its end, so it may be cut off") from None
-    except _DAMAGE as error:
-        raise bad_catalog(source.label, f"{what}: {one_line(str(error)) or type(error).__name__}") from None
+    except (EOFError, *_DAMAGE) as error:
+        what = "is a compressed file (gzip or ZIP) that is damaged or cut off"
+        if later:
+            what = "was changed while it was read, or its disk fails"
+        reason = "it ends too early" if isinstance(error, EOFError) else one_line(str(error)) or type(error).__name__
+        raise bad_catalog(source.label, f"{what}: {reason}") from None

@@ -32,7 +32,7 @@ class LocalFile:
 
     @property
     def stem(self) -> str:
-        return self.path.stem
+        return stem_of(self.path.name)
 
     def open(self) -> BinaryIO:
         return self.path.open("rb")
