@@ -49,34 +49,6 @@ def test_both_shopify_dialects_give_the_same_products() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "delimiter", "key"),
-    [
-        ("magento_gear_bags.csv", ",", "sku"),
-        ("magento_gear_fitness_equipment.csv", ",", "sku"),
-        ("magento_gear_watches.csv", ",", "sku"),
-        ("bigcommerce_jewelery.csv", ",", "Product Code/SKU"),
-        ("prestashop_products_import.csv", ";", "Reference #"),
-    ],
-)
-def test_one_product_a_row(name: str, delimiter: str, key: str) -> None:
-    table = rows(CATALOGS / name, delimiter)
-    column = table[0].index(key)
-    reader, products, rejects = read(CATALOGS / name)
-    assert (reader.delimiter, rejects) == (delimiter, [])
-    assert [p.product_key for p in products] == [row[column] for row in table[1:]]
-
-
-def test_woocommerce_variations_follow_their_parent() -> None:
-    path = CATALOGS / "woocommerce_sample_products.csv"
-    table = rows(path)
-    parent, kind = table[0].index("Parent"), table[0].index("Type")
-    reader, products, rejects = read(path)
-    assert rejects == []
-    assert len(products) == len({row[parent] or row[2] for row in table[1:]})
-    assert reader.counts.continuation == sum(row[kind] == "variation" for row in table[1:])
-
-
-@pytest.mark.parametrize(
     "name",
     ["saleor_populatedb.json"],
 )

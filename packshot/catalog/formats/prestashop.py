@@ -100,9 +100,9 @@ def _reader(header: list[str], mapping: Mapping[str, list[str]], options: Catalo
 
 
 def _features(cell: str) -> dict[str, str]:
-    """``Colour:Red:1,Made of:Wool, Silk:2`` -> names and values; positions and flags left out.
+    """``Colour:Red:1,Made of:Wool, Silk`` -> names and values; positions and flags left out.
 
-    A comma in a value is told from one between features by the colon that must follow a feature's name.
+    A comma that no feature's name and colon follow is the value's own.
     """
     found: dict[str, str] = {}
     for feature in re.split(r",(?=[^,:]+:)", cell):
