@@ -1,6 +1,7 @@
 """Close the run and show what it came to."""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
 
@@ -16,8 +17,8 @@ from prefect.cache_policies import NO_CACHE
 from packshot.errors import Code, PackshotError
 from packshot.report import Report, artifact_key
 from packshot.run import finish_run
-from packshot.run_sheet import Thumbnails, run_sheet
-from packshot.settings import Settings, load_settings
+from packshot.run_sheet import RunSheet, Thumbnails, run_sheet
+from packshot.settings import load_settings
 from tasks.events import tell_run
 
 
@@ -30,11 +31,14 @@ def report_run(
     settings = load_settings()
     report = finish_run(settings, run_id, stop, notes)
     get_run_logger().info(report.headline)
-    tell_run(settings, report)
-    _try("report and tables", partial(_show, report, progress))
-    # Whoever asked it to stop waits for its end, a worker that was stopped for half a minute only.
-    if report.assets and report.run.code != Code.STOP_REQUESTED:
-        _try("contact sheet", partial(_show_sheet, settings, report, known))
+    with ThreadPoolExecutor(1, thread_name_prefix="sheet") as painter:
+        # Whoever asked it to stop waits for its end, a worker that was stopped for half a minute only.
+        wanted = report.assets and report.run.code != Code.STOP_REQUESTED
+        sheet = painter.submit(run_sheet, settings, report, known) if wanted else None
+        tell_run(settings, report)
+        _try("report and tables", partial(_show, report, progress))
+        if sheet is not None:
+            _try("contact sheet", partial(_show_sheet, report, sheet))
     return report
 
 
@@ -64,9 +68,9 @@ def _shown(rows: int, number: int, command: str) -> str:
     return f"{number:,}" if rows == number else f"the first {rows} of {number:,}; all of them: {command}"
 
 
-def _show_sheet(settings: Settings, report: Report, known: Thumbnails) -> None:
+def _show_sheet(report: Report, drawn: Future[RunSheet]) -> None:
     key = artifact_key(report.run.catalog, "contact-sheet")
-    sheet = run_sheet(settings, report, known)
+    sheet = drawn.result()
     if sheet.visible:
         create_image_artifact(sheet.url, key, f"New images of run {report.run.id}; also at {sheet.path}")
     else:
