@@ -125,25 +125,26 @@ class XmlReader:
 
 
 class _PathReader(XmlReader):
-    """Keeps the names on the way from the root to the present element."""
+    """Knows the way from the root to the present element."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._stack: list[str] = []
+        self._paths: list[str] = []
 
     def begin(self, path: str, name: str, attributes: dict[str, str]) -> None: ...
 
     def finish(self, path: str) -> None: ...
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        self._stack.append(name)
-        if len(self._stack) > _DEPTH_MAX:
+        paths = self._paths
+        path = f"{paths[-1]}/{name}" if paths else name
+        paths.append(path)
+        if len(paths) > _DEPTH_MAX:
             raise XmlFault(self.parser.CurrentLineNumber, f"elements nest more than {_DEPTH_MAX} deep")
-        self.begin("/".join(self._stack), name, attributes)
+        self.begin(path, name, attributes)
 
     def end(self, name: str) -> None:
-        self.finish("/".join(self._stack))
-        self._stack.pop()
+        self.finish(self._paths.pop())
 
 
 class _Survey(_PathReader):
