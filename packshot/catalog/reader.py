@@ -10,7 +10,7 @@ from packshot.catalog import formats
 from packshot.catalog.columns import UnmappedColumns
 from packshot.catalog.draft import Builder
 from packshot.catalog.filecheck import bad_catalog
-from packshot.catalog.formats import Format, objects
+from packshot.catalog.formats import Format, akeneo, objects
 from packshot.catalog.local_files import local_sources
 from packshot.catalog.model import Counts, Product, Reject
 from packshot.catalog.options import CatalogOptions
@@ -42,6 +42,9 @@ class Part:
             self.mapping = self.format.resolve(self.table, options)
         except UnmappedColumns as error:
             raise with_suggestion(error, self.table) from None
+        if options.parents and self.format is not akeneo:
+            what = f"is read as {self.format.NAME}, which knows no parents in a second file (option parents: akeneo's)"
+            raise bad_catalog(source.label, what)
         if options.where and self.format is not objects:
             self.table = Selected(self.table, options.where, self.format.FILL_DOWN)
         if all(isinstance(record, Record) and record.blank for record in self.table.records()):

@@ -214,6 +214,12 @@ def test_a_parents_file_that_is_none(products: Path) -> None:
         read(products, parents="products.csv")
 
 
+def test_a_parents_file_where_none_is_read(tmp_path: Path) -> None:
+    write(tmp_path, MODELS, "models.csv")
+    with pytest.raises(ConfigError, match="is read as csv, which knows no parents in a second file"):
+        read(write(tmp_path, "sku,title\n1,Mug\n"), parents="models.csv")
+
+
 def test_a_table_with_a_family_is_not_yet_akeneos(tmp_path: Path) -> None:
     assert read(write(tmp_path, "sku,family,name\n1,Mugs,Mug\n"))[0].format == "csv"
 
