@@ -25,7 +25,8 @@ SETTING = "PACKSHOT_CATALOG_DATABASE_URL"
 BUSY_TIMEOUT = 60  # seconds a reader waits for writers on SQLite
 CONNECT_TIMEOUT = 10  # seconds
 
-_AS_TEXT = ("json", "jsonb", "date", "timestamp", "timestamptz", "time", "timetz", "interval")
+_AS_TEXT = ("json", "jsonb", "date", "time", "timetz", "interval")
+_WITH_T = ("timestamp", "timestamptz")
 """PostgreSQL types that stay as the server writes them: 1.10 in JSON is not 1.1, and Python has no infinite dates."""
 _LONGEST_REASON = 300
 
@@ -149,8 +150,16 @@ def _postgresql(url: URL) -> Engine:
     except ModuleNotFoundError as error:
         raise _unusable(f"{error}; PostgreSQL needs the extra: pip install 'packshot[postgres]'") from None
 
+    class WithT(TextLoader):
+        """Days and times with the T between them that ISO 8601 asks for."""
+
+        def load(self, data: Any) -> Any:
+            return bytes(data).decode().replace(" ", "T", 1)
+
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
+        for name in _WITH_T:
+            connection.adapters.register_loader(name, WithT)
         for name in _AS_TEXT:
             connection.adapters.register_loader(name, TextLoader)
 
