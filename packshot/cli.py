@@ -15,6 +15,7 @@ import typer
 from packshot import __version__, cli_costs, cli_holds, cli_inspect, cli_serve, cli_shots
 from packshot import cli_options as ask
 from packshot.db import queries
+from packshot.db.catalog_changes import changes
 from packshot.db.engine import open_engine, upgrade
 from packshot.db.running import request_stop
 from packshot.errors import Code, ConfigError, PackshotError
@@ -59,6 +60,7 @@ def plan(
         print_json(found.facts())
         return
     out.print(found.headline, highlight=False, markup=False)
+    out.print(found.diff.sentence, highlight=False, markup=False)
     _print_forecast(found.forecast)
     for note in found.notes:
         err.print(f"note: {note}", markup=False)
@@ -103,6 +105,7 @@ def run(
         print_json(queries.run_facts(report.run) | {"unfinished": report.unfinished, "rejects": report.rejects})
     else:
         out.print(report.headline, highlight=False, markup=False)
+        out.print(report.diff.sentence, highlight=False, markup=False)
         for row in report.unfinished[:20]:
             text = f"  {row['outcome']}: {row['product_key']} {row['shot']}: {row['code'] or ''} {row['message']}"
             out.print(f"{text} Next: {row['next_step']}", highlight=False, markup=False)
@@ -178,7 +181,8 @@ def assets(
 def runs(limit: Annotated[int, typer.Option(help="The latest so many.")] = 20, as_json: ask.Json = False) -> None:
     """List the runs, newest first."""
     columns = {
-        "id": "run", "catalog": "catalog", "state": "state", "started_at": "started", "planned": "planned",
+        "id": "run", "catalog": "catalog", "state": "state", "started_at": "started", "products_new": "new",
+        "products_changed": "changed", "products_gone": "gone", "planned": "planned",
         "archived": "archived", "failed": "failed", "held": "held", "calls": "calls", "spent_usd": "USD",
     }  # fmt: skip
     print_rows(queries.runs(ready_engine(load_settings()), limit), columns, as_json, "No runs yet.")
@@ -192,6 +196,19 @@ def rejects(
     """List the catalog records that a run refused, with the reasons."""
     columns = {"line": "line", "key": "product", "code": "code", "message": "what is wrong", "next_step": "next step"}
     print_rows(queries.rejects(ready_engine(load_settings()), run), columns, as_json, "Nothing was refused.")
+
+
+@app.command()
+def diff(
+    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None,
+    as_json: ask.Json = False,
+) -> None:
+    """List the products that a run found new, changed or gone in the catalog."""
+    columns = {
+        "change": "change", "product_key": "product", "variant_key": "variant", "title": "title", "what": "what",
+        "images": "images",
+    }  # fmt: skip
+    print_rows(changes(ready_engine(load_settings()), run), columns, as_json, "Nothing changed in the catalog.")
 
 
 @app.command()

@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from packshot.db.catalog_changes import first_of_each
+from packshot.db.catalog_diff import CatalogDiff
 from packshot.db.costs import costs
 from packshot.db.queries import assets, number_of_assets, rejects, unfinished
 from packshot.db.tables import Run
@@ -27,15 +29,22 @@ Row = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Report:
     """A finished run with its lists. ``rejects`` leaves out what was not selected on purpose; ``assets`` holds the
-    first of ``pictures`` images; ``money`` is the run's row of :func:`packshot.db.costs.costs`, None without calls."""
+    first of ``pictures`` images, ``changes`` the first of what changed in the catalog; ``money`` is the run's row of
+    :func:`packshot.db.costs.costs`, None without calls."""
 
     run: Run
     unfinished: list[Row] = field(default_factory=list)
     rejects: list[Row] = field(default_factory=list)
     assets: list[Row] = field(default_factory=list)
     pictures: int = 0
+    changes: list[Row] = field(default_factory=list)
     money: Row | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def diff(self) -> CatalogDiff:
+        """What changed in the catalog since earlier runs."""
+        return CatalogDiff.of(self.run)
 
     @property
     def undecided(self) -> int:
@@ -63,7 +72,9 @@ class Report:
 
     def markdown(self) -> str:
         """The report artifact in the Prefect UI. Its length hardly grows with the run's."""
-        parts = (self._summary(), self._sums(), self._not_made(), self._refused(), self._links())
+        parts = (
+            self._summary(), self._sums(), self._not_made(), self._refused(), self._changed(), self._links(),
+        )  # fmt: skip
         return "\n".join(line for part in parts for line in (*part, "")).rstrip() + "\n"
 
     def asset_table(self) -> list[Row]:
@@ -169,6 +180,34 @@ class Report:
         yield ""
         yield f"All of them, with lines and messages: `packshot rejects --run {self.run.id}`."
 
+    def _changed(self) -> Iterator[str]:
+        """Nothing where all was as before."""
+        diff = self.diff
+        if not (diff.new or diff.changed or diff.refused or diff.gone or diff.gone is None):
+            return
+        yield "## Products since earlier runs"
+        yield ""
+        unknown = "not known"
+        rest = (unknown, unknown) if diff.gone is None else (diff.refused or 0, diff.gone)
+        yield from _table(
+            ("new", "changed", "the same", "refused now", "gone"), [(diff.new, diff.changed, diff.same, *rest)]
+        )
+        if diff.gone is None:
+            yield ""
+            yield f"What is gone is not known: {_cell(diff.gone_unknown)}."
+        groups: dict[str, list[Row]] = {}
+        for row in self.changes:
+            groups.setdefault(row["change"], []).append(row)
+        if groups:
+            yield ""
+        for change, group in groups.items():
+            names = ", ".join(_product(row) + (f" ({row['what']})" if row["what"] else "") for row in group[:NAMED])
+            total = getattr(diff, change) or 0
+            more = f" and {total - NAMED:,} more" if total > NAMED else ""
+            yield f"- {change}: {_cell(names)}{more}"
+        yield ""
+        yield f"All of them: `packshot diff --run {self.run.id}`. The images of products that are gone stay."
+
     def _links(self) -> Iterator[str]:
         if not self.assets:
             return
@@ -236,6 +275,7 @@ def make_report(engine: Engine, run: Run, notes: list[str]) -> Report:
         [row for row in rejects(engine, run.id) if row["code"] != Code.NOT_SELECTED],
         assets(engine, run_id=run.id, limit=TABLE_ROWS),
         number_of_assets(engine, run.id),
+        first_of_each(engine, run.id, NAMED),
         next(iter(costs(engine, run_id=run.id)), None),
         notes,
     )

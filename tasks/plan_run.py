@@ -50,5 +50,6 @@ def close_flow_runs(ids: list[str], reason: str = "the process died") -> None:
 def _log(plan: Plan) -> None:
     log = get_run_logger()
     log.info(plan.headline)
+    log.info(plan.diff.sentence)
     for note in plan.notes:
         log.warning(note)

@@ -25,6 +25,7 @@ def run(**values: Any) -> Run:
         "id": 7, "catalog": "spring", "source": "/data/spring.csv", "parameters": {"fail_above": 100.0},
         "state": RunState.COMPLETED, "started_at": BEGAN, "ended_at": BEGAN + timedelta(minutes=3),
         "records": 12, "accepted": 12, "planned": 12, "archived": 12, "calls": 14, "spent_micro": 1_080_000,
+        "products_same": 12, "products_refused": 0, "products_gone": 0, "gone_unknown": "",
     }  # fmt: skip
     return Run(**usual | values)
 
@@ -214,3 +215,26 @@ def test_a_stopped_run_is_failed_with_the_reason(code: Code, exit_code: int) -> 
 
 def test_a_run_that_planned_nothing_is_completed() -> None:
     assert ending(Report(run(planned=0, archived=0, calls=0, parameters={"fail_above": 0.0}))).name == "Completed"
+
+
+# --- what changed in the catalog ------------------------------------------------------------------------------
+def change(kind: str, number: int, what: str = "") -> list[dict[str, Any]]:
+    return [{"change": kind, "product_key": f"{kind}-{n}", "variant_key": "", "what": what} for n in range(number)]
+
+
+def test_what_changed_in_the_catalog_is_counted_and_named() -> None:
+    changes = [*change("gone", 1), *change("changed", 5, "title, photos")]
+    values = {"products_new": 0, "products_changed": 7, "products_same": 3, "products_gone": 1}
+    text = Report(run(**values), changes=changes).markdown()
+    assert "| 0 | 7 | 3 | 0 | 1 |" in text
+    assert "- gone: gone-0\n" in text
+    assert "- changed: changed-0 (title, photos), " in text
+    assert "changed-4 (title, photos) and 2 more" in text
+    assert "`packshot diff --run 7`" in text
+
+
+def test_a_run_over_a_part_says_that_what_is_gone_is_not_known() -> None:
+    part = run(products_gone=None, products_refused=None, gone_unknown="the run ended at its limit")
+    text = Report(part).markdown()
+    assert "| 0 | 0 | 12 | not known | not known |" in text
+    assert "What is gone is not known: the run ended at its limit." in text

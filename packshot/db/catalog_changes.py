@@ -89,8 +89,16 @@ class Comparison:
 _ORDER = (Change.GONE, Change.CHANGED, Change.REFUSED, Change.NEW)
 
 
-def changes(engine: Engine, run_id: int | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """What a run found different in its catalog; without ``run_id``, the latest run. ``images``: the permanent ones of
+def first_of_each(engine: Engine, run_id: int, number: int) -> list[dict[str, Any]]:
+    """As :func:`changes`, the first so many of each kind."""
+    return [row for change in _ORDER for row in changes(engine, run_id, number, change)]
+
+
+def changes(
+    engine: Engine, run_id: int | None = None, limit: int | None = None, change: Change | None = None
+) -> list[dict[str, Any]]:
+    """What a run found different in its catalog; without ``run_id``, the latest run; only of one kind, where
+    ``change`` is given. ``images``: the permanent ones of
     the product, which stay when it is gone."""
     latest = select_columns(func.max(col(Run.id))).scalar_subquery()
     images = (
@@ -111,5 +119,7 @@ def changes(engine: Engine, run_id: int | None = None, limit: int | None = None)
         .order_by(order, col(Product.id))
         .limit(limit)
     )  # fmt: skip
+    if change is not None:
+        query = query.where(col(CatalogChange.change) == change)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]

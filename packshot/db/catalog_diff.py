@@ -78,7 +78,7 @@ class CatalogDiff:
     def sentence(self) -> str:
         """For people: what is new, changed, the same and gone."""
         parts = [f"{self.new:,} new", f"{self.changed:,} changed", f"{self.same:,} the same"]
-        parts += [f"{self.refused:,} refused now"] * bool(self.refused)
+        parts += [f"{self.refused:,} refused now"] if self.refused else []
         parts.append("gone: not known" if self.gone is None else f"{self.gone:,} gone")
         return f"products: {', '.join(parts)}" + (f" ({self.gone_unknown})" if self.gone is None else "")
 

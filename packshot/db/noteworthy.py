@@ -74,15 +74,14 @@ def picture(engine: Engine, job_id: int) -> Picture:
 
 
 def held_in_planning(engine: Engine, run_id: int, limit: int) -> list[Picture]:
-    """Images that this run was the first to ask for, and that are held because a photo is missing: no task run ever
-    saw them."""
+    """Images that are held since this run because a photo cannot be read: no task run ever saw them."""
     query = (
         select(ImageJob, Product)
         .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
         .join(Run, col(Run.id) == col(RunJob.run_id))
         .join(Product, col(ImageJob.product_id) == col(Product.id))
         .where(RunJob.run_id == run_id, ImageJob.state == JobState.HELD, ImageJob.code == Code.REFERENCE_UNAVAILABLE)
-        .where(col(ImageJob.created_at) >= col(Run.started_at))
+        .where(col(ImageJob.updated_at) >= col(Run.started_at))
         .order_by(col(RunJob.position))
         .limit(limit)
     )

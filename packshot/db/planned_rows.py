@@ -73,18 +73,23 @@ def _product_row(product: CatalogProduct, run_id: int, picture: Picture) -> dict
     }  # fmt: skip
 
 
+_AS_PLANNED = (
+    "key", "shot", "variant", "model", "prompt", "aspect_ratio", "image_size", "shot_list_hash", "template_hash",
+    "template_version",
+)  # fmt: skip
+
+
 def job_row(job: PlannedJob, product: CatalogProduct, ids: Mapping[Identity, int], now: datetime) -> dict[str, Any]:
+    """A new job's row. Plain values: making them by way of the model takes a fifth of all planning."""
     missing = job.missing_references
-    row = ImageJob(
-        key=job.key, product_id=ids[identity(product)], shot=job.shot, variant=job.variant, model=job.model,
-        prompt=job.prompt, aspect_ratio=job.aspect_ratio, image_size=job.image_size, shot_list_hash=job.shot_list_hash,
-        template_hash=job.template_hash, template_version=job.template_version,
-        reference_photos=[
-            {"source": photo.source, "sha256": photo.sha256, "mime": photo.mime} for photo in job.references
-        ],
-        state=JobState.HELD if missing else JobState.PLANNED,
-        code=Code.REFERENCE_UNAVAILABLE if missing else None,
-        message=job.remark if missing else "", remark="" if missing else job.remark,
-        created_at=now, updated_at=now,
-    )  # fmt: skip
-    return row.model_dump(exclude={"id"})
+    photos = [{"source": photo.source, "sha256": photo.sha256, "mime": photo.mime} for photo in job.references]
+    return {name: getattr(job, name) for name in _AS_PLANNED} | {
+        "product_id": ids[identity(product)],
+        "reference_photos": photos,
+        "state": JobState.HELD if missing else JobState.PLANNED,
+        "code": Code.REFERENCE_UNAVAILABLE if missing else None,
+        "message": job.remark if missing else "",
+        "remark": "" if missing else job.remark,
+        "created_at": now,
+        "updated_at": now,
+    }

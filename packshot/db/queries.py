@@ -73,6 +73,7 @@ def assets(
                 "height": asset.height,
                 "size_as_ordered": asset.size_as_ordered,
                 "model": job.model,
+                "remark": job.remark,
                 "job_key": job.key,
                 "attempt_id": asset.attempt_id,
                 "created_at": asset.created_at.isoformat(),
