@@ -161,7 +161,7 @@ class Builder:
         amount, currency = self._price(draft)
         attributes = {}
         for attribute, value in draft.attributes.items():
-            text = self._repeated(value, "attribute", name)
+            text = self._cleaned.get(value) or self._repeated(value, "attribute", name)
             if text:
                 attributes[attribute] = text
         # By position, because a million of them are made: the order of the fields.

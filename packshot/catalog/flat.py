@@ -94,6 +94,8 @@ class FlatCatalog:
         self._has_variants = has_variants or bool(self._variants_by)
         self._parents = parents
         self._lends = lends
+        self._falls_back = bool(builder.options.key_fallback)
+        self._last_counts = builder.options.on_duplicate == "last"
         self._last = Draft()
 
     def settle(self, record: Record, draft: Draft | None) -> Product | Reject | None:
@@ -119,7 +121,7 @@ class FlatCatalog:
         # What tells the records of one product apart, where the file has no variant keys, is their SKU.
         variant = draft.variant_key or (draft.sku if draft.sku != key else "")
         chosen = self._chosen(draft, variant) if self._variants_by else ""
-        if builder.options.key_fallback or nameless:
+        if self._falls_back or nameless:
             named = self._named(record, draft, variant, chosen, nameless)
             if isinstance(named, tuple):
                 return self._tally.reject(record, *named, key[:KEY_MAX])
@@ -130,14 +132,13 @@ class FlatCatalog:
         if problem:
             return self._tally.reject(record, *problem, key[:KEY_MAX])
         identity = book.key(key, variant, chosen)
-        last_counts = builder.options.on_duplicate == "last"
-        if last_counts and self._comes_again(record, draft, identity):
+        if self._last_counts and self._comes_again(record, draft, identity):
             self._last = draft
             self._tally.continuation()
             self._tally.remark("record with a key that comes again further down, left out", key)
             return None
         first = book.first(record, identity)
-        if first is not None and not last_counts:
+        if first is not None and not self._last_counts:
             return self._again(record, draft, variant, *first)
         product = book.key(key, chosen) if self._has_variants else 0
         if self._has_variants and book.known_product(product):
