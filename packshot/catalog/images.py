@@ -75,6 +75,8 @@ def refusal(ref: str) -> str:
     if parts.scheme:
         return "neither http(s) nor a relative path"
     path = PurePosixPath(ref)
+    if path.is_absolute() and not ref.startswith("//"):
+        return "a path from a root that media_root does not name"
     if "\\" in ref or path.is_absolute() or ref.startswith("~"):
         return "not a relative path with forward slashes"
     if ".." in path.parts:

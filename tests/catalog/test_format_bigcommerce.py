@@ -101,6 +101,11 @@ def test_a_file_that_begins_with_a_sku(tmp_path: Path) -> None:
     assert [p.title for p in products] == ["Cup"]
 
 
+def test_a_word_that_nobody_knows_begins_a_product(tmp_path: Path) -> None:
+    _, products, _ = read(write(tmp_path, table(OLDER, RING, SMALL, CUP | {"Item Type": "Produkt"})))
+    assert [p.title for p in products] == ["Signet ring", "Cup"]
+
+
 def test_where_counts_for_a_products_skus_too(tmp_path: Path) -> None:
     path = write(tmp_path, table(OLDER, RING, SMALL, CUP | {"Category": "Kitchen"}))
     _, products, rejects = read(path, where={"Category": ["Kitchen"]}, variants_by=["*"])

@@ -71,6 +71,14 @@ def test_every_variation_with_its_parents_texts(tmp_path: Path) -> None:
     assert [p.image_refs for p in products] == [("red.jpg",), ("a.jpg", "b.jpg")]
 
 
+def test_a_variation_never_shows_anothers_photo(tmp_path: Path) -> None:
+    bare = SHIRT | {"Images": ""}
+    _, products, _ = read(write(tmp_path, table(bare, RED, BLUE)), variants_by=["*"])
+    assert [p.image_refs for p in products] == [("red.jpg",), ()]
+    _, (shirt,), _ = read(write(tmp_path, table(bare, RED, BLUE)))
+    assert shirt.image_refs == ("red.jpg",)
+
+
 def test_variants_by_colour(tmp_path: Path) -> None:
     small = RED | {"ID": "13", "SKU": "shirt-r-s"}
     _, products, _ = read(write(tmp_path, table(SHIRT, RED, small, BLUE)), variants_by=["Color"])

@@ -24,6 +24,13 @@ def test_categories(cell: str, step: str, between: str, said: str) -> None:
     assert categories(cell, step, between) == said
 
 
+@pytest.mark.parametrize(
+    "cell", [",".join(map(str, range(200_000))), "a>" * 500_000, "&amp;" * 200_000, "\\" * 900_000]
+)
+def test_a_cell_of_any_length_takes_no_time(cell: str) -> None:
+    assert len(categories(cell, ">")) <= len(cell)
+
+
 def test_the_trees_root_says_nothing() -> None:
     roots = ("Default Category",)
     assert categories("Default Category/Men,Default Category/Men/Tops", "/", roots=roots) == "Men > Tops"

@@ -43,16 +43,19 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "custom": ("product custom fields",),
 }
 _OWN = ("item", "id", "options", "custom")
-_MARKS = {
-    "product code/sku", "product visible?", "option set", "product image file - 1", "product image url - 1",
-    "product type", "options", "image url (import)", "internal image url (export)", "is visible", "brand id",
+_OLDER = {"item type", "product code/sku"}
+_NEWER = {
+    "variant image url", "internal image url (export)", "image url (import)", "image is thumbnail", "is visible",
+    "brand id", "inventory tracking", "show product condition",
 }  # fmt: skip
-_MARKS_NEEDED = 2
+_NEWER_NEEDED = 2
 
 _PICTURE = re.compile(r"product image (file|url) - (\d+)")
 _PICTURE_ROW = ("image url (import)", "internal image url (export)")
 _VARIANT_PICTURE = "variant image url"
 _NO_VARIANT = {"rule", "video"}
+_BELOW = {"sku", "variant", "image", *_NO_VARIANT}
+"""What stands below a product; any other word begins one."""
 
 # [RT]Size=M,[CS]Colour=Red:#FF0000 and Type=Swatch|Name=Colour|Value=Red[#FF0000]
 _BRACKETED = re.compile(r"\[[A-Za-z]{1,4}\]([^=\[\]]{1,250})=(.*?)(?=,\s*\[[A-Za-z]{1,4}\]|$)", re.DOTALL)
@@ -63,7 +66,7 @@ _SWATCH = re.compile(r":?\s*\[?#[0-9a-f]{3,8}\b.*$", re.IGNORECASE | re.DOTALL)
 def detect(header: list[str]) -> bool:
     """A column that tells products from what stands below them, and others that only BigCommerce names so."""
     folded = {name.casefold() for name in header}
-    return bool(folded & {"item type", "item"}) and len(folded & _MARKS) >= _MARKS_NEEDED
+    return folded >= _OLDER or ("item" in folded and len(folded & _NEWER) >= _NEWER_NEEDED)
 
 
 def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
@@ -141,7 +144,7 @@ def _reader(
             draft.image_refs = _in_order(cells, pictures) + draft.image_refs[:1]
         draft.status = status_word(draft.status)
         draft.category = _category(draft.category, step)
-        if kind in ("product", ""):
+        if kind not in _BELOW:
             if number and not draft.sku and not key_is_mapped:
                 draft.product_key = f"id:{number}"
             draft.attributes = _custom_fields(custom) | draft.attributes

@@ -28,6 +28,7 @@ class StoreViews:
         self._view_of_product: dict[int, str] = {}
         """Hash of a SKU -> the view of the row that is its product."""
         self._said_there = Parents()
+        self._told = 0
 
     def close(self) -> None:
         self._said_there.close()
@@ -41,6 +42,8 @@ class StoreViews:
                 continue
             draft = self._read(record)
             draft.clean_keys()
+            if not draft.product_key:
+                continue
             view, key = self._view(record), hash(draft.product_key)
             known = self._view_of_product.get(key)
             if known is None or (known and (not view or (view in self._wanted and known not in self._wanted))):
@@ -59,8 +62,11 @@ class StoreViews:
         draft = self._read(record)
         draft.clean_keys()
         view = self._view(record)
+        if not draft.product_key:
+            return draft
         if view != self._view_of_product.get(hash(draft.product_key)):
-            if view not in self._wanted:
+            if view not in self._wanted and record.number > self._told:
+                self._told = record.number  # rows are read twice
                 self._tally.remark("row of another store view (see locale and channel) left out, product", draft.sku)
             return None
         said_there = [] if view else self._said_there.line(draft.product_key)

@@ -14,7 +14,7 @@ from packshot.catalog.draft import Builder, Draft
 from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.flat import settle_rows
 from packshot.catalog.formats.generic import draft_reader
-from packshot.catalog.formats.shop_cells import categories, status_word
+from packshot.catalog.formats.shop_cells import CELL_MAX, categories, status_word
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.records import Record
@@ -105,7 +105,7 @@ def _features(cell: str) -> dict[str, str]:
     A comma that no feature's name and colon follow is the value's own.
     """
     found: dict[str, str] = {}
-    for feature in re.split(r",(?=[^,:]+:)", cell):
+    for feature in re.split(r",(?=[^,:]+:)", cell[:CELL_MAX]):
         name, _, rest = feature.partition(":")
         value = re.sub(r":\d*(?::\d*)?$", "", rest).strip()
         if attribute_name(name) and value:
