@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
+from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.model import Reject
 from packshot.catalog.records import Record, Unreadable
 from packshot.catalog.tables import Table, TopRow
@@ -76,11 +77,15 @@ class RefusedCells:
         self._records = _numbered(tables)
 
     def of(self, reject: Reject) -> tuple[int, tuple[str, ...]]:
-        """(number of the table, cells): each call must name a record behind the one before."""
+        """(number of the table, cells): each call must name a record behind the one before.
+
+        Raises:
+            ConfigError: it is not there any more.
+        """
         for index, record in self._records:
             if (record.source, record.number) == (reject.source, reject.record):
                 return index, record.cells
-        raise LookupError(f"record {reject.record} of {reject.source} is not there any more")
+        raise bad_catalog(reject.source, f"was changed while it was read: record {reject.record} is not there any more")
 
 
 def _numbered(tables: Sequence[Table]) -> Iterator[tuple[int, Record | Unreadable]]:

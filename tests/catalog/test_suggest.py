@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packshot.catalog import CatalogOptions, open_catalog
@@ -74,6 +74,7 @@ def test_what_is_known_is_not_proposed_again() -> None:
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r\n"), max_size=12)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(TEXT, max_size=5, unique=True), st.lists(st.lists(TEXT, max_size=6), max_size=6))
 def test_any_cells(header: list[str], rows: list[list[str]]) -> None:
     for names in suggest(header, rows).values():
@@ -123,3 +124,14 @@ def test_json_has_its_suggestion_too(tmp_path: Path) -> None:
     with pytest.raises(PackshotError, match="--map product_key=nummer --map title=was --map image_refs=pics") as caught:
         open_catalog(path)
     assert open_catalog(path, CatalogOptions(mapping=caught.value.details["suggested"]))
+
+
+def test_a_title_above_the_header_does_not_hide_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "Preisliste;;\n\nKennung;Kurztext;Bild\nK1;Becher aus Ton;a.jpg\nK2;Napf aus Ton;b.jpg\n")
+    with pytest.raises(UnmappedColumns) as caught:
+        open_catalog(path)
+    suggested = caught.value.details["suggested"]
+    assert suggested == {"product_key": ["Kennung"], "title": ["Kurztext"], "image_refs": ["Bild"]}
+    reader, products, _ = read(path, mapping=suggested)
+    assert [product.line for product in products] == [4, 5]
+    assert any("the header was found on line 3" in note for note in reader.notes)

@@ -28,13 +28,13 @@ Inspect = Callable[..., subprocess.CompletedProcess[str]]
 # Names that no list knows; a running number, cells of several kinds, one record without a key, one twice.
 GERMAN = """\
 Lfd;Artikelkennung;Kurztext;Langtext;VK-Preis;Bild
-1;K-1001;Kaffeebecher Nordlicht;Ein Becher aus Steinzeug.;12,90;https://s.example/k1.jpg
-2;K-1002;Müslischale Nordlicht;Eine Schale aus Steinzeug.;14,90;https://s.example/k2.jpg
-3;L-2001;Tischleuchte Eiche;Leuchte mit Leinenschirm.;auf Anfrage;https://s.example/l1.jpg
+1;K-1001;Kaffeebecher Nordlicht;Ein Becher aus Steinzeug.;12,90;fotos/k1.jpg
+2;K-1002;Müslischale Nordlicht;Eine Schale aus Steinzeug.;14,90;fotos/k2.jpg
+3;L-2001;Tischleuchte Eiche;Leuchte mit Leinenschirm.;auf Anfrage;fotos/l1.jpg
 4;L-2002;Stehleuchte Eiche;;189,00;
 4;L-2002;Stehleuchte Eiche;;189,00;
 5;L-2002;Stehleuchte Buche;;199,00;
-6;;Hocker Buche;Drei Beine.;49,00;https://s.example/h.jpg
+6;;Hocker Buche;Drei Beine.;49,00;fotos/h.jpg
 7;M-1;Zu wenig
 """
 

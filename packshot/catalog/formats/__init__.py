@@ -61,7 +61,13 @@ FORMATS: tuple[Format, ...] = (
 def is_header(cells: list[str], options: CatalogOptions) -> bool:
     """Can this row be a catalog's header? Chooses among the sheets of a workbook."""
     wanted = (f for f in FORMATS if options.format in ("auto", f.NAME) and f is not generic)
-    return any(f.detect(cells) for f in wanted) or {"product_key", "title"} <= find_columns(cells, options).keys()
+    return any(f.detect(cells) for f in wanted) or _has_needed(cells, options)
+
+
+def _has_needed(cells: list[str], options: CatalogOptions) -> bool:
+    """Key and title, by their usual names or by those of the mapping, which some other row may have."""
+    found = find_columns(cells, options)
+    return all(target in found and set(found[target]) <= set(cells) for target in ("product_key", "title"))
 
 
 def choose(table: Table, options: CatalogOptions) -> Format:
@@ -84,8 +90,10 @@ def choose(table: Table, options: CatalogOptions) -> Format:
     if not rows:
         raise bad_catalog(table.label, "holds nothing but blanks")
     known = ((f, row) for f in wanted if f is not generic for row in rows if f.detect(row.cells))
-    plain = ((wanted[-1], row) for row in rows if {"product_key", "title"} <= find_columns(row.cells, options).keys())
-    chosen, row = next(known, None) or next(plain, None) or (wanted[-1], rows[0])
+    plain = ((wanted[-1], row) for row in rows if _has_needed(row.cells, options))
+    # None of them: what is said about the file is then said of its fullest row, not of a title above the header.
+    fullest = max(rows, key=lambda row: sum(map(bool, row.cells)))
+    chosen, row = next(known, None) or next(plain, None) or (wanted[-1], fullest)
     table.begin_below(row.line)
     if row is not rows[0]:
         table.notes.append(f"the header was found on line {row.line}; what stands above it is left out")
