@@ -11,7 +11,7 @@ from typing import BinaryIO
 from urllib.parse import quote, urljoin
 
 from packshot.catalog.archives import unpacked
-from packshot.catalog.filecheck import WEB_PAGE, bad_catalog
+from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.local_files import local_sources
 from packshot.catalog.source import Source
 from packshot.catalog.tables.sql import SqlSource
@@ -128,8 +128,6 @@ def _from_url(address: CatalogAddress, dest: Path, known: Kept | None, settings:
             return None
     else:
         got = download(address.target, dest, policy)
-    if got.content_type == "text/html":
-        raise bad_catalog(address.label, WEB_PAGE)
     return Kept(got.sha256, got.etag, got.last_modified)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,9 +49,9 @@ def fetch_object(
     try:
         answer = client.get_object(Bucket=bucket, Key=key, **condition)
         size, read, sha256 = answer["ContentLength"], 0, hashlib.sha256()
-        if size > max_bytes:
-            raise ArchiveError(Code.TOO_LARGE, f"s3://{bucket}/{key} has {size:,} bytes")
-        with answer["Body"] as body, dest.open("wb") as file:
+        with closing(answer["Body"]) as body, dest.open("wb") as file:
+            if size > max_bytes:
+                raise ArchiveError(Code.TOO_LARGE, f"s3://{bucket}/{key} has {size:,} bytes")
             for chunk in body.iter_chunks(_CHUNK):
                 read += len(chunk)
                 sha256.update(chunk)
