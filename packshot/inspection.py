@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,7 @@ class File:
     """0: it has none, or not one line of its own."""
     mapping: dict[str, list[str]]
     unused: list[str]
-    """Columns of the header that feed no target."""
+    """Columns of the header that feed no target and no condition."""
 
 
 @dataclass(slots=True)
@@ -128,14 +128,14 @@ def _files(reader: CatalogReader) -> list[File]:
             delimiter=part.table.delimiter,
             header_line=next((row.line for row in part.table.top() if row.cells == part.table.header), 0),
             mapping=dict(part.mapping),
-            unused=_unused(part.table.header, part.mapping),
+            unused=_unused(part.table.header, [*part.mapping.values(), [*reader.options.where]]),
         )
         for part in reader.parts
     ]
 
 
-def _unused(header: list[str], mapping: dict[str, list[str]]) -> list[str]:
-    used = {name for names in mapping.values() for name in names}
+def _unused(header: list[str], uses: Iterable[list[str]]) -> list[str]:
+    used = {name for names in uses for name in names}
     # Mappings of JSON are paths: the key they begin with is used.
     used |= {name.replace("[]", "").split(".")[0] for name in used}
     return [name for name in header if name and name not in used]
