@@ -159,8 +159,6 @@ class Code(StrEnum):
     BAD_JSON = "bad_json", Billed.NO, False, False, "correct the JSON of this record"
     BAD_XML = "bad_xml", Billed.NO, False, False, "export the feed again: from here on it is no well-formed XML"
     FILE_DAMAGED = "file_damaged", Billed.NO, False, False, "get the file again: from here on it is damaged"
-    BAD_XML = "bad_xml", Billed.NO, False, False, "export the feed again: from here on it is no well-formed XML"
-    FILE_DAMAGED = "file_damaged", Billed.NO, False, False, "get the file again: from here on it is damaged"
     BAD_TEXT = "bad_text", Billed.NO, False, False, "remove NUL and undecodable bytes"
     BAD_FIELD = "bad_field", Billed.NO, False, False, "correct the field"
     NOT_SELECTED = "not_selected", Billed.NO, False, False, "change its status, or accept that status when reading"
