@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import glob
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from packshot.catalog.archives import UNPACKED_MAX, unpacked
 from packshot.catalog.source import Source
+from packshot.catalog.text import slug
 from packshot.errors import Code, ConfigError
 
 _MEMBER = re.compile(r"(.+\.zip)#(.+)", re.IGNORECASE | re.DOTALL)
+_WILDCARDS = re.compile(r"\[[^]]*\]|[*?]")
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file on this machine, as it is. ``max_unpacked``: bytes that a compressed file beside it may grow to."""
+    """A file on this machine, as it is. ``max_unpacked``: bytes that a compressed file beside it may grow to.
+    ``called``: the catalog's name where it is not the file's."""
 
     path: Path
     max_unpacked: int = UNPACKED_MAX
+    called: str = ""
 
     @property
     def name(self) -> str:
@@ -32,7 +36,7 @@ class LocalFile:
 
     @property
     def stem(self) -> str:
-        return stem_of(self.path.name)
+        return self.called or stem_of(self.path.name)
 
     def open(self) -> BinaryIO:
         return self.path.open("rb")
@@ -62,7 +66,8 @@ def local_file(path: Path, max_unpacked: int = UNPACKED_MAX) -> LocalFile:
 def local_sources(typed: str, max_unpacked: int = UNPACKED_MAX) -> list[Source]:
     """The files that a path, ``folder/*.csv`` or ``file.zip#member.csv`` names, unpacked where they are compressed.
 
-    A pattern's files come sorted by name. Patterns stop at the file's name, because relative photo paths start in the
+    A pattern's files come sorted by name, and the catalog is called after the pattern, whatever files there are today:
+    its name is a part of each product's identity. Patterns stop at the file's name, because relative photo paths start in the
     one folder of the catalog. A file that is really called like a pattern is that file.
 
     Raises:
@@ -88,6 +93,12 @@ def stem_of(name: str) -> str:
     return PurePosixPath(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
 
 
+def stem_of_pattern(pattern: Path) -> str:
+    """``exports/shop-*.csv`` -> ``shop-``; a pattern that says nothing is called like its folder."""
+    fixed = stem_of(_WILDCARDS.sub("", pattern.name))
+    return fixed if slug(fixed) else pattern.absolute().parent.name
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -107,4 +118,5 @@ def _matching(pattern: Path, max_unpacked: int) -> list[LocalFile]:
         names = []
     if not names:
         raise ConfigError(Code.CATALOG_INVALID, f"{pattern}: no file is named like this")
-    return [local_file(pattern.parent / name, max_unpacked) for name in names]
+    called = stem_of_pattern(pattern)
+    return [replace(local_file(pattern.parent / name, max_unpacked), called=called) for name in names]

@@ -46,7 +46,9 @@ class Part:
             what = f"is read as {self.format.NAME}, which knows no parents in a second file (option parents: akeneo's)"
             raise bad_catalog(source.label, what)
         if options.where and self.format is not objects:
-            self.table = Selected(self.table, options.where, self.format.FILL_DOWN)
+            begins = self.format.product_begins
+            rule = partial(begins, self.table.header, self.mapping) if begins else None
+            self.table = Selected(self.table, options.where, rule)
         if all(isinstance(record, Record) and record.blank for record in self.table.records()):
             raise bad_catalog(source.label, "has a header but no records")
 

@@ -109,14 +109,13 @@ def _without_comments(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Control and invisible characters out, runs of blanks to one, composed characters (NFC)."""
-    text = text.strip()
-    if text.isascii() and text.isprintable() and "  " not in text:
-        return text
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
-    if not text.isprintable():
-        text = _CONTROL.sub(" ", text)
-    return " ".join(text.split())
+    text = text.strip()
+    if "  " not in text and text.isprintable():
+        return text
+    text = " ".join(text.split())
+    return text if text.isprintable() else " ".join(_CONTROL.sub(" ", text).split())
 
 
 def plain_text(text: str) -> str:

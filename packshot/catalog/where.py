@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 
 from packshot.catalog.columns import missing_columns
@@ -12,6 +12,9 @@ from packshot.catalog.text import one_line, shorten
 from packshot.errors import Code
 
 _SHOWN = 60
+
+Begins = Callable[[tuple[str, ...]], bool]
+"""Does a product begin with these cells?"""
 
 
 def not_accepted(column: str, value: str, accepted: list[str]) -> str:
@@ -27,10 +30,11 @@ def not_accepted(column: str, value: str, accepted: list[str]) -> str:
 class Selected:
     """A table of which only the records are wanted whose columns hold accepted values.
 
-    ``fill_down``: an empty cell means the one above, as in formats whose further rows of a product leave it out.
+    ``begins``: made for each reading, tells whether a product begins with these cells; an empty cell of a further row
+    then means what the product's rows above it say. None: an empty cell is empty.
     """
 
-    def __init__(self, table: Table, where: dict[str, list[str]], fill_down: bool) -> None:
+    def __init__(self, table: Table, where: dict[str, list[str]], begins: Callable[[], Begins] | None) -> None:
         self.name, self.label, self.kind, self.objects = table.name, table.label, table.kind, table.objects
         self.encoding, self.delimiter, self.notes, self.header = (
             table.encoding,
@@ -39,7 +43,7 @@ class Selected:
             table.header,
         )
         self._table = table
-        self._fill_down = fill_down
+        self._begins = begins
         missing = [column for column in where if column not in table.header]
         if missing:
             raise missing_columns(table.label, missing, table.header)
@@ -52,15 +56,18 @@ class Selected:
         self._table.begin_below(line)
 
     def records(self) -> Iterator[Record | Unreadable]:
-        last: dict[int, str] = {}
+        begins = self._begins() if self._begins else None
+        above: dict[int, str] = {}
         for record in self._table.records():
             if isinstance(record, Unreadable) or record.blank:
                 yield record
                 continue
+            if begins and begins(record.cells):
+                above.clear()
             reason = ""
             for place, column, accepted in self._where:
                 value = record.cells[place]
-                if self._fill_down:
-                    value = last[place] = value or last.get(place, "")
+                if begins:
+                    value = above[place] = value or above.get(place, "")
                 reason = reason or not_accepted(column, value, accepted)
             yield Unreadable(*record[:3], Code.NOT_SELECTED, reason, record.cells) if reason else record

@@ -243,6 +243,38 @@ def test_where_goes_by_the_row_above_in_formats_that_fill_down(tmp_path: Path) -
     assert [(r.record, r.code) for r in rejects] == [(3, Code.NOT_SELECTED), (4, Code.NOT_SELECTED)]
 
 
+FOLLOWING = {
+    "shopify": ("Handle,Title,Vendor,Image Src,Option1 Name,Option1 Value", "{k},{t},{v},,Size,S", "{k},,,,,L"),
+    "vendure": (
+        "name,slug,description,assets,facets,optionGroups,optionValues,sku,price,variantAssets",
+        "{t},{k},{v},,,size,S,{k}1,1,",
+        ",,,,,,L,{k}2,1,",
+    ),
+    "commercetools": ("productType,variantId,sku,prices,name.en,key,brand", "main,1,{k}1,,{t},{k},{v}", ",2,{k}2,,,,"),
+    "bigcommerce": (
+        "Item Type,Product ID,Product Name,Product Code/SKU,Brand Name,Product Image File - 1",
+        "Product,{n},{t},{k},{v},",
+        "  SKU,,[RT]Size=L,{k}2,,",
+    ),
+}
+
+
+@pytest.mark.parametrize("format", FOLLOWING)
+def test_where_never_goes_by_the_product_above(tmp_path: Path, format: str) -> None:
+    """An empty cell on a product's first row is empty, whatever the product before says."""
+    header, first, further = FOLLOWING[format]
+    rows = []
+    for number, (key, vendor) in enumerate((("a", "Acme"), ("b", ""), ("c", "Acme"), ("d", "Other")), start=1):
+        values = {"k": key, "t": f"Thing {key}", "v": vendor, "n": number}
+        rows += [first.format(**values), further.format(**values)]
+    column = next(c for c, cell in zip(header.split(","), first.split(","), strict=True) if cell == "{v}")
+    reader, products, rejects = read(table(tmp_path, header, *rows), format=format, where={column: ["acme"]})
+    assert [p.title for p in products] == ["Thing a", "Thing c"]
+    assert [r.record for r in rejects] == [3, 4, 7, 8]
+    assert reader.counts.continuation == 2
+    assert {r.code for r in rejects} == {Code.NOT_SELECTED}
+
+
 def test_where_of_json(tmp_path: Path) -> None:
     objects = [
         {"sku": "1", "title": "Mug", "shop": {"live": True}, "tags": ["a", "b"]},

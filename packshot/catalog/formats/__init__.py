@@ -5,7 +5,7 @@ A further one is a module like :class:`Format`, and a line here and in the optio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from packshot.catalog.columns import find_columns
@@ -29,14 +29,17 @@ from packshot.catalog.formats import (
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.tables import Table
+from packshot.catalog.where import Begins
 
 
 class Format(Protocol):
     """What a module must offer to be a format."""
 
     NAME: str
-    FILL_DOWN: bool
-    """Further records of a product leave out what its first one says."""
+    @property
+    def product_begins(self) -> Callable[[list[str], Mapping[str, list[str]]], Begins] | None:
+        """Where further records of a product leave out what its first one says: of a header and a mapping, what tells
+        whether a product begins with a record's cells. Asked for each record, in order."""
 
     def detect(self, columns: list[str]) -> bool:
         """Are these the columns of this format?"""

@@ -26,7 +26,7 @@ from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
 
 NAME = "akeneo"
-FILL_DOWN = False
+product_begins = None  # each record says itself what it is
 
 # Target -> attribute codes and Akeneo's own columns.
 _NAMES: Mapping[str, tuple[str, ...]] = {

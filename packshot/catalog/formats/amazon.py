@@ -24,7 +24,7 @@ from packshot.catalog.where import Selected
 from packshot.errors import Code
 
 NAME = "amazon"
-FILL_DOWN = False
+product_begins = None  # each record says itself what it is
 
 # Target -> field names without their decorations, the better first.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -120,7 +120,7 @@ class _Listed(Selected):
     """The records that are listings: not the template's examples, nor what the file asks Amazon to delete."""
 
     def __init__(self, table: Table, mapping: Mapping[str, list[str]]) -> None:
-        super().__init__(table, {}, FILL_DOWN)
+        super().__init__(table, {}, None)
         self._action = [table.header.index(column) for column in mapping.get("action", [])]
         self._examples = _rows_of_examples(table)
 

@@ -22,9 +22,9 @@ from packshot.catalog.options import CatalogOptions
 from packshot.catalog.records import Record
 from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
+from packshot.catalog.where import Begins
 
 NAME = "bigcommerce"
-FILL_DOWN = True
 
 # Target -> folded column names, the older export's first.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -83,6 +83,12 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     return mapping
 
 
+def product_begins(header: list[str], mapping: Mapping[str, list[str]]) -> Begins:
+    """With any row that is not said to belong to the one above."""
+    place = header.index(mapping["item"][0]) if "item" in mapping else None
+    return lambda cells: place is None or cells[place].casefold() not in _BELOW
+
+
 def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> Iterator[Product | Reject]:
     """Products and rejects in file order."""
     return settle_following(table, builder, _reader(table.header, mapping, builder.options), first_is_variant=False)
@@ -138,7 +144,7 @@ def _reader(
         item, number, option_text, custom = (
             cells[place] if place is not None else "" for place in (item_place, id_place, options_place, custom_place)
         )
-        kind = item.strip().casefold()
+        kind = item.casefold()
         draft = read_cells(record)
         if not images_mapped:  # a photo row's two addresses are one photo's
             draft.image_refs = _in_order(cells, pictures) + draft.image_refs[:1]

@@ -22,9 +22,9 @@ from packshot.catalog.options import CatalogOptions
 from packshot.catalog.records import Record
 from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
+from packshot.catalog.where import Begins
 
 NAME = "commercetools"
-FILL_DOWN = True
 
 # Target -> columns without their language. Slugs are no keys: they change with the language that is read.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -75,10 +75,16 @@ def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> I
     return settle_following(table, builder, _reader(table.header, mapping, builder.options), first_is_variant=True)
 
 
+def product_begins(header: list[str], mapping: Mapping[str, list[str]]) -> Begins:
+    """With the product's type, which its further variants leave out."""
+    places = [header.index(column) for column in mapping.get("product_type", [])]
+    return lambda cells: any(cells[place] for place in places)
+
+
 def _reader(header: list[str], mapping: Mapping[str, list[str]], options: CatalogOptions) -> Callable[[Record], Row]:
     plain = {target: columns for target, columns in mapping.items() if target not in ("image_refs", "product_type")}
     read_cells = draft_reader(header, plain, options)
-    begins = [header.index(column) for column in mapping.get("product_type", [])]
+    begins = product_begins(header, mapping)
     images = [header.index(column) for column in mapping.get("image_refs", [])]
     separator = options.separator("image_refs", ";")
     packed = mapping.get("price") == ["prices"]
@@ -92,7 +98,7 @@ def _reader(header: list[str], mapping: Mapping[str, list[str]], options: Catalo
         draft.variant_key = draft.variant_key or draft.sku
         if packed:
             draft.price, draft.currency = unpack_price(draft.price, options.currency.upper())
-        return Row(draft, begins=any(cells[place] for place in begins))
+        return Row(draft, begins=begins(cells))
 
     return read
 

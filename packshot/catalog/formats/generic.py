@@ -18,7 +18,7 @@ from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
 
 NAME = "csv"
-FILL_DOWN = False
+product_begins = None  # each record says itself what it is
 
 # WooCommerce: "Attribute 1 name" and "Attribute 1 value(s)", in German too; Spryker: attribute_key_1 and value_1.
 _PAIRS = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from packshot.catalog.formats import meta
 from packshot.catalog.formats.merchant_feed import attribute, items, resolve
 
-__all__ = ["FILL_DOWN", "NAME", "detect", "items", "resolve"]
+__all__ = ["NAME", "detect", "items", "product_begins", "resolve"]
 
 NAME = "google"
-FILL_DOWN = False
+product_begins = None  # each record says itself what it is
 
 _MARKS = {
     "link", "price", "availability", "condition", "gtin", "google_product_category", "item_group_id",

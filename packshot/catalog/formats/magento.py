@@ -24,7 +24,7 @@ from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
 
 NAME = "magento"
-FILL_DOWN = False
+product_begins = None  # each record says itself what it is
 
 # Target -> folded column names, the better first.
 _NAMES: Mapping[str, tuple[str, ...]] = {

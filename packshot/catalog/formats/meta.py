@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from packshot.catalog.formats.merchant_feed import attribute, items, resolve
 
-__all__ = ["FILL_DOWN", "NAME", "detect", "items", "resolve"]
+__all__ = ["NAME", "detect", "items", "product_begins", "resolve"]
 
 NAME = "meta"
-FILL_DOWN = False
+product_begins = None  # each record says itself what it is
 
 _ONLY_META = {
     "fb_product_category", "quantity_to_sell_on_facebook", "product_tags", "style", "image.url", "video.url",

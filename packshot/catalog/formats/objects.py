@@ -20,7 +20,7 @@ from packshot.catalog.where import not_accepted
 from packshot.errors import Code
 
 NAME = "json"
-FILL_DOWN = False
+product_begins = None  # each record says itself what it is
 
 _REF_KEYS = ("url", "src", "uri", "href", "link", "path")
 """Where a list of image objects keeps the reference, when the mapping does not say."""

@@ -22,7 +22,7 @@ from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
 
 NAME = "prestashop"
-FILL_DOWN = False
+product_begins = None  # each record says itself what it is
 
 # Target -> column names without what stands in brackets, folded, the better first.
 _NAMES: Mapping[str, tuple[str, ...]] = {

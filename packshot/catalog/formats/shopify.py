@@ -18,9 +18,9 @@ from packshot.catalog.options import ATTRIBUTE_PREFIX, CatalogOptions
 from packshot.catalog.records import Record
 from packshot.catalog.tables import Table
 from packshot.catalog.text import one_line
+from packshot.catalog.where import Begins
 
 NAME = "shopify"
-FILL_DOWN = True
 
 _OPTIONS = range(1, OPTION_COUNT + 1)
 
@@ -83,6 +83,20 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
         if not mapping.get(target):
             raise missing_columns(path, [{"product_key": "Handle", "title": "Title"}[target]], header)
     return {target: columns for target, columns in mapping.items() if columns}
+
+
+def product_begins(header: list[str], mapping: Mapping[str, list[str]]) -> Begins:
+    """With another handle than the row above."""
+    places = [header.index(column) for column in mapping["product_key"]]
+    last = ""
+
+    def begins(cells: tuple[str, ...]) -> bool:
+        nonlocal last
+        handle = next((cells[place] for place in places if cells[place]), "")
+        before, last = last, handle or last
+        return handle not in ("", before)
+
+    return begins
 
 
 def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> Iterator[Product | Reject]:

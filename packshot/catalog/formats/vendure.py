@@ -20,9 +20,9 @@ from packshot.catalog.options import CatalogOptions
 from packshot.catalog.records import Record
 from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name, one_line
+from packshot.catalog.where import Begins
 
 NAME = "vendure"
-FILL_DOWN = True
 
 # Target -> columns without their language.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -66,6 +66,12 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
     return mapping
 
 
+def product_begins(header: list[str], mapping: Mapping[str, list[str]]) -> Begins:
+    """With a name, in whatever language; further variants have none."""
+    places = [place for place, column in enumerate(header) if scoped(column).base == "name"]
+    return lambda cells: any(cells[place] for place in places)
+
+
 def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> Iterator[Product | Reject]:
     """Products and rejects in file order."""
     return settle_following(table, builder, _reader(table.header, mapping, builder.options), first_is_variant=True)
@@ -74,7 +80,7 @@ def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> I
 def _reader(header: list[str], mapping: Mapping[str, list[str]], options: CatalogOptions) -> Callable[[Record], Row]:
     read_cells = draft_reader(header, {t: columns for t, columns in mapping.items() if t not in _OWN}, options)
     places = {target: [header.index(column) for column in mapping.get(target, [])] for target in _OWN}
-    names = [i for i, column in enumerate(header) if scoped(column).base == "name"]
+    first_row = product_begins(header, mapping)
     separator = options.separator("image_refs", _BETWEEN)
     option_names: list[str] = []
 
@@ -87,7 +93,7 @@ def _reader(header: list[str], mapping: Mapping[str, list[str]], options: Catalo
     def read(record: Record) -> Row:
         nonlocal option_names
         draft = read_cells(record)
-        begins = any(record.cells[place] for place in names)
+        begins = first_row(record.cells)
         if begins:
             option_names = parts(record, "option_names")
         mapped = draft.attributes

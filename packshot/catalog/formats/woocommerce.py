@@ -22,7 +22,7 @@ from packshot.catalog.tables import Table
 from packshot.catalog.text import one_line
 
 NAME = "woocommerce"
-FILL_DOWN = False
+product_begins = None  # each record says itself what it is
 
 # Target -> folded column names, the better first.
 _NAMES: Mapping[str, tuple[str, ...]] = {

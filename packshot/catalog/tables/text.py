@@ -89,21 +89,21 @@ def _rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, tuple[str, ...], 
     csv.field_size_limit(max(csv.field_size_limit(), CELL_MAX))
     reader = csv.reader(iter(lines), delimiter=delimiter, skipinitialspace=True)
     strip = str.strip
-    while True:
-        line = lines.number + 1
+    line, more = 1, True
+    while more:
         try:
-            cells = tuple(map(strip, next(reader)))
-        except StopIteration:
-            return
+            for row in reader:
+                fault = lines.take_fault() if lines.fault else None
+                if lines.ended:  # csv asked for more lines to finish this record: only a cell still open does that
+                    fault = Code.OPEN_QUOTE, f"a quoted cell that begins in this record (line {line}) never ends"
+                yield line, tuple(map(strip, row)), fault
+                line = lines.number + 1
+            more = False
         except csv.Error as error:
             # Reading goes on at the next line: if the cell was open by mistake, the rest of the file is saved.
             lines.take_fault()
             yield line, (), (Code.BAD_FIELD, f"the record is not readable as CSV: {error}")
-            continue
-        fault = lines.take_fault() if lines.fault else None
-        if lines.ended:  # csv asked for more lines to finish this record: only a cell still open does that
-            fault = Code.OPEN_QUOTE, f"a quoted cell that begins in this record (line {line}) never ends"
-        yield line, cells, fault
+            line = lines.number + 1
 
 
 class DelimitedText:
