@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from glob import has_magic
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from packshot.catalog.local_files import split_member, stem_of
+from packshot.catalog.local_files import split_member, stem_of, stem_of_pattern
 from packshot.errors import Code, ConfigError
 
 ALLOWED = "a file, folder/*.csv, https://..., s3://BUCKET/KEY, sql:TABLE or - for standard input"
@@ -69,7 +70,8 @@ def read_address(typed: str) -> CatalogAddress:
         raise _refused(f"{scheme}:// addresses cannot be read")  # the rest may hold a password
     path, member = split_member(typed)
     name = Path(path).name
-    return CatalogAddress(Place.FILE, typed, typed, name, stem_of(member or name))
+    stem = stem_of_pattern(Path(typed)) if has_magic(typed) else stem_of(member or name)
+    return CatalogAddress(Place.FILE, typed, typed, name, stem)
 
 
 def _url(typed: str) -> CatalogAddress:

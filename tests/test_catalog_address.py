@@ -19,7 +19,7 @@ from packshot.options import RunOptions
         ("shop.csv", Place.FILE, "shop.csv", "shop.csv", "shop"),
         ("a/shop.v2.csv.gz", Place.FILE, "a/shop.v2.csv.gz", "a/shop.v2.csv.gz", "shop.v2"),
         ("a/shop.zip#x/b.csv", Place.FILE, "a/shop.zip#x/b.csv", "a/shop.zip#x/b.csv", "b"),
-        ("photos/*.csv", Place.FILE, "photos/*.csv", "photos/*.csv", "*"),
+        ("photos/*.csv", Place.FILE, "photos/*.csv", "photos/*.csv", "photos"),
         (r"C:\shop\a.csv", Place.FILE, r"C:\shop\a.csv", r"C:\shop\a.csv", r"C:\shop\a"),
         ("-", Place.STDIN, "", "standard input", "stdin"),
         ("sql:products", Place.SQL, "products", "sql:products", "products"),

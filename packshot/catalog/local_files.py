@@ -67,8 +67,8 @@ def local_sources(typed: str, max_unpacked: int = UNPACKED_MAX) -> list[Source]:
     """The files that a path, ``folder/*.csv`` or ``file.zip#member.csv`` names, unpacked where they are compressed.
 
     A pattern's files come sorted by name, and the catalog is called after the pattern, whatever files there are today:
-    its name is a part of each product's identity. Patterns stop at the file's name, because relative photo paths start in the
-    one folder of the catalog. A file that is really called like a pattern is that file.
+    its name is a part of each product's identity. Patterns stop at the file's name, because relative photo paths start
+    in the one folder of the catalog. A file that is really called like a pattern is that file.
 
     Raises:
         ConfigError: there is no such file, it is no regular one, or it cannot be unpacked.
@@ -95,7 +95,7 @@ def stem_of(name: str) -> str:
 
 def stem_of_pattern(pattern: Path) -> str:
     """``exports/shop-*.csv`` -> ``shop-``; a pattern that says nothing is called like its folder."""
-    fixed = stem_of(_WILDCARDS.sub("", pattern.name))
+    fixed = _WILDCARDS.sub("", stem_of(pattern.name))
     return fixed if slug(fixed) else pattern.absolute().parent.name
 
 

@@ -6,25 +6,38 @@ from pathlib import Path
 
 import pytest
 
-from packshot.catalog import Product, open_catalog
+from packshot.catalog import CatalogOptions, Product, open_catalog
 from packshot.catalog.local_files import local_sources
 from packshot.errors import ConfigError
 from tests.catalog.catalog_files import write
 
 
 def test_files_come_sorted_by_name_and_are_read_as_one_catalog(tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
     for name, key in (("b.csv", "2"), ("a.csv", "1"), ("c.txt", "3"), (".d.csv", "4"), ("._a.csv", "5")):
-        write(tmp_path, f"sku,title\n{key},Mug\n", name)
-    (tmp_path / "e.csv").mkdir()
-    reader = open_catalog(tmp_path / "*.csv")
+        write(folder, f"sku,title\n{key},Mug\n", name)
+    (folder / "e.csv").mkdir()
+    reader = open_catalog(folder / "*.csv")
     items = [item for item in reader if isinstance(item, Product)]
     assert [(item.source, item.product_key, item.catalog) for item in items] == [
-        ("a.csv", "1", "a"),
-        ("b.csv", "2", "a"),
+        ("a.csv", "1", "exports"),
+        ("b.csv", "2", "exports"),
     ]
     assert (reader.counts.records, reader.counts.accepted) == (2, 2)
-    assert [source.name for source in local_sources(str(tmp_path / "[bc].*"))] == ["b.csv", "c.txt"]
-    assert [source.name for source in local_sources(str(tmp_path / "?.csv"))] == ["a.csv", "b.csv"]
+    assert [source.name for source in local_sources(str(folder / "[bc].*"))] == ["b.csv", "c.txt"]
+    assert [source.name for source in local_sources(str(folder / "?.csv"))] == ["a.csv", "b.csv"]
+
+
+def test_the_name_is_the_patterns_whatever_files_there_are(tmp_path: Path) -> None:
+    for first in ("2026-11-21.csv.gz", "2026-11-20.csv"):
+        write(tmp_path, "sku,title\n1,Mug\n", f"shop_{first}")
+        for pattern in ("shop_*.csv*", "shop_????-11-2[0-9].csv*"):
+            assert open_catalog(tmp_path / pattern, CatalogOptions(on_duplicate="first")).name.startswith("shop"), (
+                pattern
+            )
+    names = {open_catalog(tmp_path / "shop_*", CatalogOptions(on_duplicate="first")).name}
+    assert names == {"shop"}
 
 
 @pytest.mark.parametrize(
