@@ -175,7 +175,10 @@ def test_plan_run_and_look(shop: Shop, prefect: PrefectApi, catalog: Path, insid
 
     text = inside("run", catalog)
     assert text.returncode == 1
-    assert text.stdout == "3 of 3 images are permanent (0 new); 1 refused in planning; 0 calls, $0.00\n"
+    assert text.stdout.splitlines() == [
+        "3 of 3 images are permanent (0 new); 1 refused in planning; 0 calls, $0.00",
+        "products: 0 new, 0 changed, 3 the same, 0 gone",
+    ]
     assert shop.emulator.calls == 3
 
     rows = said(inside("assets", "--json"))
@@ -187,14 +190,19 @@ def test_plan_run_and_look(shop: Shop, prefect: PrefectApi, catalog: Path, insid
     with Image.open(sheet) as image:
         assert image.format == "JPEG"
 
-    assert [row["id"] for row in said(inside("runs", "--json"))] == [2, 1]
+    assert [(row["id"], row["products_new"], row["products_same"]) for row in said(inside("runs", "--json"))] == [
+        (2, 0, 3), (1, 3, 0),
+    ]  # fmt: skip
+    assert [row["change"] for row in said(inside("diff", "--run", "1", "--json"))] == ["new"] * 3
+    assert inside("diff").stdout == "Nothing changed in the catalog.\n"
     assert [row["line"] for row in said(inside("rejects", "--json"))] == [5]
 
 
 def test_a_stopped_run_ends_with_3(shop: Shop, catalog: Path, inside: Packshot) -> None:
     answer = inside("run", catalog, "--max-cost", "0.1", "--concurrency", "1")
     assert answer.returncode == 3
-    first, *rest = answer.stdout.splitlines()
+    first, products, *rest = answer.stdout.splitlines()
+    assert products == "products: 3 new, 0 changed, 0 the same, 0 gone"
     assert first.startswith("1 of 3 images are permanent (1 new); 2 held; 1 calls, $0.09. Stopped: ")
     assert len(rest) == 2
     assert all("held: p-00" in line and "budget_reached" in line and "raise the maximum cost" in line for line in rest)
