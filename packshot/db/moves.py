@@ -29,13 +29,13 @@ ALLOWED: dict[S, frozenset[S]] = {
     S.CALLING: frozenset({S.GENERATED, S.PLANNED, S.FAILED, S.HELD}),
     S.GENERATED: frozenset({S.ARCHIVED, S.HELD, S.PLANNED}),
     S.ARCHIVED: frozenset(),
-    S.FAILED: frozenset({S.PLANNED, S.GENERATED}),
+    S.FAILED: frozenset({S.PLANNED, S.GENERATED, S.HELD}),
     S.HELD: frozenset({S.PLANNED, S.GENERATED, S.ARCHIVED, S.FAILED}),
 }
 """The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again. From
 ``generated`` to ``planned`` leads only an image that is lost. To ``generated`` from ``planned`` and ``failed`` leads
 only an answer that came after its call was given up. Out of ``held`` leads a person's decision, or the return of what
-was missing.
+was missing; from ``failed`` back into it, a photo that is missing again.
 """
 
 MOVED = ("state", "code", "message", "retry_at", "updated_at", "claimed_by", "lease_until")
