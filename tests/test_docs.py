@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -22,7 +22,8 @@ import yaml
 from sqlalchemy import text
 
 import packshot
-from packshot.catalog.options import TARGETS
+from packshot.catalog.options import KEY_PARTS, TARGETS, FormatName
+from packshot.catalog_file import load_catalog_file
 from packshot.cli import app
 from packshot.db.engine import open_engine
 from packshot.db.queries import runs
@@ -38,7 +39,9 @@ from tests.processes import in_background
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+CATALOGS = (ROOT / "docs/catalogs.md").read_text("utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
+EVERYTHING = README + CATALOGS + CHANGELOG
 BLOCK = re.compile(
     r"(?:<!-- (?P<note>[^>\n]+) -->\n)?^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
 )
@@ -62,11 +65,15 @@ class Block:
     note: str
 
 
-BLOCKS = [Block(m["language"], m["body"], m["note"] or "") for m in BLOCK.finditer(README)]
+def blocks_of(page: str) -> list[Block]:
+    return [Block(m["language"], m["body"], m["note"] or "") for m in BLOCK.finditer(page)]
 
 
-def blocks(language: str, note: str = "") -> list[str]:
-    return [block.body for block in BLOCKS if (block.language, block.note) == (language, note)]
+BLOCKS = blocks_of(README)
+
+
+def blocks(language: str, note: str = "", among: Sequence[Block] = BLOCKS) -> list[str]:
+    return [block.body for block in among if (block.language, block.note) == (language, note)]
 
 
 # --- the page, run -------------------------------------------------------------------------------------------------
@@ -127,7 +134,7 @@ def outputs(checkout: Checkout) -> dict[str, str]:
     run beside them, because starting Python is most of their work. Of make only whether it would know what to do."""
     with ThreadPoolExecutor(2) as pool:
         running: dict[str, Future[str]] = {}
-        for body in blocks("bash"):
+        for body in blocks("bash") + blocks("bash", among=blocks_of(CATALOGS)):
             running[body] = pool.submit(checkout.run, re.sub(r"^make ", "make -n ", body, flags=re.MULTILINE))
             if re.search(r"^(packshot (run|db)|python) ", body, re.MULTILINE):
                 running[body].result()
@@ -221,7 +228,7 @@ def test_the_settings_table_holds_every_setting() -> None:
 
 def test_every_variable_on_the_page_exists() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {ENV_FILE}
-    assert set(re.findall(rf"{PREFIX}[A-Z0-9_]+", README + CHANGELOG)) <= known
+    assert set(re.findall(rf"{PREFIX}[A-Z0-9_]+", EVERYTHING)) - {f"{PREFIX}S3_"} <= known
 
 
 def commands() -> dict[str, click.Command]:
@@ -258,6 +265,18 @@ def test_the_lists_on_the_page_are_whole() -> None:
     assert all(f"`{target}`" in README for target in TARGETS)
 
 
+def test_the_page_on_catalogs_is_whole_and_its_examples_are_read(tmp_path: Path) -> None:
+    for name in get_args(FormatName):
+        assert name == "auto" or f"`{name}`" in CATALOGS, name
+    examples = blocks("yaml", among=blocks_of(CATALOGS))
+    assert len(examples) == 2
+    for example in examples:
+        path = tmp_path / "catalog.yaml"
+        path.write_text(example)
+        assert load_catalog_file(path).source
+    assert all(f"`{part}`" in CATALOGS for part in KEY_PARTS)
+
+
 def test_every_link_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", README + CHANGELOG)
     assert len(links) > 8
@@ -274,7 +293,7 @@ def test_the_layout_is_that_of_the_project() -> None:
 
 
 def test_the_pages_name_no_machine() -> None:
-    assert not re.findall(r"(?:/work|/tmp|/home|/root|/Users|/var)/\S*", README + CHANGELOG)
+    assert not re.findall(r"(?:/work|/tmp|/home|/root|/Users|/var)/\S*", EVERYTHING)
 
 
 def test_the_changelog_is_about_this_version() -> None:
