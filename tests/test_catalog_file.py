@@ -207,7 +207,7 @@ def test_a_wrong_option_of_the_run_is_named(shop: Path) -> None:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     fields = {"mapping": {"title": "4:5", "image_refs": ["no", "Größe: L"]}, "header_row": 3, "locale": "", "split": {}}
     loaded = load_catalog_file(written(tmp_path, catalog_yaml("a b.csv", fields)))
-    assert loaded == CatalogFile(source="a b.csv", mapping=fields["mapping"], header_row=3)  # type: ignore[arg-type]
+    assert loaded == CatalogFile(source="a b.csv", mapping=fields["mapping"], header_row=3)
     assert "locale" not in yaml.safe_load((tmp_path / "catalog.yaml").read_text())
 
 

@@ -232,7 +232,7 @@ def linear_profile() -> bytes:
     for number in range(int.from_bytes(profile[128:132], "big")):
         entry = 132 + 12 * number
         place = int.from_bytes(profile[entry + 4 : entry + 8], "big")
-        if profile[entry : entry + 4] in (b"rTRC", b"gTRC", b"bTRC"):
+        if bytes(profile[entry : entry + 4]) in (b"rTRC", b"gTRC", b"bTRC"):
             assert profile[place : place + 4] == b"para"
             profile[place + 8 : place + 10] = (0).to_bytes(2, "big")  # Y = X ^ gamma
             profile[place + 12 : place + 16] = (1 << 16).to_bytes(4, "big")

@@ -174,7 +174,7 @@ def test_xml(tmp_path: Path) -> None:
     assert (mug.title, mug.description, mug.category) == ("Mug blue", "A mug Light; Tough", "Home > Mugs")
     assert mug.attributes == {"color": "Blue", "volume": "0.3 l", "handle": "round"}
     assert mug.image_refs == tuple(f"https://i.example/{name}.jpg" for name in "abc")
-    assert (mug.price, mug.currency) == (5, "EUR")
+    assert (mug.price, mug.currency) == (Decimal(5), "EUR")
 
 
 def test_repeated_values_of_a_text(tmp_path: Path) -> None:
@@ -296,5 +296,5 @@ def test_sample(name: str) -> None:
     # image and a title, none with additional images or a product type; prices are whole USD amounts.
     reader, products, rejects = read(SAMPLES / "catalogs" / name, variants_by=["*"])
     assert (reader.format, len(products), rejects) == ("google", 20, [])
-    assert (products[0].name, products[0].price, products[0].currency) == ("ocean-blue-shirt", 50, "USD")
+    assert (products[0].name, products[0].price, products[0].currency) == ("ocean-blue-shirt", Decimal(50), "USD")
     assert all(len(p.image_refs) == 1 and p.brand == "partners-demo" and p.sku == p.product_key for p in products)

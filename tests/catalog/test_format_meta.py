@@ -54,7 +54,7 @@ def test_the_columns_of_the_template(tmp_path: Path) -> None:
     )
     reader, products, _ = read(write(tmp_path, f"{header}\n{row}\n"), variants_by=["*"])
     (tee,) = products
-    assert (reader.format, tee.name, tee.category, tee.price) == ("meta", "tee/t-s", "Clothing > Tees", 9)
+    assert (reader.format, tee.name, tee.category, tee.price) == ("meta", "tee/t-s", "Clothing > Tees", Decimal(9))
     assert tee.attributes == {
         "color": "Red", "size": "S", "material": "Cotton", "pattern": "Plain", "gender": "female", "age_group": "adult",
     }  # fmt: skip
@@ -65,7 +65,7 @@ def test_pinterest_writes_googles_columns(tmp_path: Path) -> None:
     header = "id,title,description,link,image_link,price,availability,ad_link"
     text = f"{header}\n1,Mug,x,l,https://i.example/a.jpg,5,in stock,l\n"
     reader, products, _ = read(write(tmp_path, text), currency="usd")
-    assert (reader.format, products[0].price, products[0].currency) == ("google", 5, "USD")
+    assert (reader.format, products[0].price, products[0].currency) == ("google", Decimal(5), "USD")
 
 
 OPENAI = (

@@ -127,7 +127,8 @@ def _bare_job(connection: Any, **values: Any) -> None:
     job = {
         "key": "k", "product_id": product_id, "shot": "s", "variant": 1, "model": "m", "prompt": "p",
         "aspect_ratio": "1:1", "image_size": "1K", "reference_photos": [], "shot_list_hash": "h", "template_hash": "t",
-        "template_version": 1, "state": "planned", "message": "", "remark": "", "created_at": START, "updated_at": START,
+        "template_version": 1, "state": "planned", "message": "", "remark": "", "created_at": START,
+        "updated_at": START,
     }  # fmt: skip
     connection.execute(SQLModel.metadata.tables["image_job"].insert().values(job | values))
 

@@ -36,6 +36,7 @@ class Format(Protocol):
     """What a module must offer to be a format."""
 
     NAME: str
+
     @property
     def product_begins(self) -> Callable[[list[str], Mapping[str, list[str]]], Begins] | None:
         """Where further records of a product leave out what its first one says: of a header and a mapping, what tells
