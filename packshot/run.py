@@ -24,7 +24,8 @@ from packshot.errors import Code, PackshotError
 from packshot.options import RunOptions
 from packshot.photo_shelf import PhotoShelf
 from packshot.picture import picture_of
-from packshot.plan import Plan, Planner, foresee
+from packshot.plan import Planner
+from packshot.plan_result import Plan, foresee
 from packshot.recovery import Recovered, recover
 from packshot.report import Report, make_report
 from packshot.settings import Settings

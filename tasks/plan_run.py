@@ -7,7 +7,7 @@ from prefect.logging import get_logger
 from prefect.states import Crashed
 
 from packshot.options import RunOptions
-from packshot.plan import Plan
+from packshot.plan_result import Plan
 from packshot.run import StartedRun, plan_only, start_run
 from packshot.settings import load_settings
 

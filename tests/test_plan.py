@@ -20,7 +20,8 @@ from packshot.db.tables import ImageJob as JobRow
 from packshot.db.types import JobState
 from packshot.errors import ArchiveError, Code, ConfigError, ProviderError
 from packshot.options import RunOptions
-from packshot.plan import BATCH, Plan, Planner, foresee
+from packshot.plan import BATCH, Planner
+from packshot.plan_result import Plan, foresee
 from packshot.policy import Decision, Verdict
 from packshot.run import plan_only, ready_engine
 from packshot.settings import Settings

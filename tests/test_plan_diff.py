@@ -18,7 +18,7 @@ from packshot.db.tables import ImageJob
 from packshot.db.types import JobState
 from packshot.errors import Code, PackshotError
 from packshot.options import RunOptions
-from packshot.plan import Plan
+from packshot.plan_result import Plan
 from packshot.report import make_report
 from packshot.run import StartedRun, finish_run, open_ledger, plan_only, start_run
 from packshot.settings import Settings

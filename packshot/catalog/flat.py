@@ -30,16 +30,7 @@ def settle_rows(
     ``has_variants``: several records may share a product key. ``lends``: a variant takes the texts and photos that it
     leaves out from the record above it.
     """
-    catalog = FlatCatalog(builder, has_variants, lends=lends)
-    for record in table.records():
-        if isinstance(record, Unreadable):
-            yield builder.tally.unreadable(record)
-        elif record.blank:
-            builder.tally.blank()
-        else:
-            item = catalog.settle(record, read(record))
-            if item is not None:
-                yield item
+    return _settle_all(table, builder, read, FlatCatalog(builder, has_variants, lends=lends))
 
 
 def settle_families(
@@ -61,15 +52,19 @@ def settle_families(
                     parents.take(draft)
         # What a variant leaves out its parent lends it, never another variant: its photo is of another colour.
         catalog = FlatCatalog(builder, has_variants=True, parents=parents, lends=False, hint=hint)
-        for record in table.records():
-            if isinstance(record, Unreadable):
-                yield builder.tally.unreadable(record)
-            elif record.blank:
-                builder.tally.blank()
-            else:
-                item = catalog.settle(record, read(record))
-                if item is not None:
-                    yield item
+        yield from _settle_all(table, builder, read, catalog)
+
+
+def _settle_all(table: Table, builder: Builder, read: ReadDraft, catalog: FlatCatalog) -> Iterator[Product | Reject]:
+    for record in table.records():
+        if isinstance(record, Unreadable):
+            yield builder.tally.unreadable(record)
+        elif record.blank:
+            builder.tally.blank()
+        else:
+            item = catalog.settle(record, read(record))
+            if item is not None:
+                yield item
 
 
 class FlatCatalog:
@@ -116,6 +111,11 @@ class FlatCatalog:
         if draft.is_parent and self._variants_by and self._parents and self._parents.has_children(draft):
             self._tally.continuation()
             return None
+        return self._settle_key(record, draft, nameless, for_all)
+
+    def _settle_key(self, record: Record, draft: Draft, nameless: bool, for_all: bool) -> Product | Reject | None:
+        """Of a draft whose family is known. ``nameless``: a variant that has no key of its own; ``for_all``: the
+        product of a whole family."""
         builder, book = self._builder, self._builder.book
         key = family = draft.product_key
         # What tells the records of one product apart, where the file has no variant keys, is their SKU.
