@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check deploy bench chaos clean
+.PHONY: demo test check deploy bench chaos fuzz clean
 
 demo: $(READY) ## The whole way on this machine, without a key
 	$(BIN)/packshot demo $(DEMO)
@@ -22,9 +22,13 @@ deploy: $(READY) ## Work pool and all deployments, on the Prefect server of PREF
 
 bench: $(READY) ## Ratios against the ideal and against a bare script
 	$(BIN)/python -m benchmarks.schedule
+	$(BIN)/python -m benchmarks.reading
 
 chaos: $(READY) ## 200 times kill -9 at every point, then outages: what was lost, and what was bought twice?
 	$(BIN)/python -m tests.chaos --kills 200 $(CHAOS)
+
+fuzz: $(READY) ## A minute of broken catalogs for every reader; FUZZ="--seconds 3600" goes on
+	$(BIN)/python -m tests.catalog.fuzz $(FUZZ)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"packshot needs Python 3.11, 3.12 or 3.13; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'
