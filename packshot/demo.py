@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.console import Console
 
 from packshot.catalog import CatalogReader
-from packshot.catalog_address import read_address
 from packshot.db.engine import open_engine
 from packshot.db.queries import assets
 from packshot.flow_runner import project_folder, run_flow
-from packshot.inputs import sources_of
+from packshot.inputs.address import read_address
+from packshot.inputs.sources import sources_of
 from packshot.options import RunOptions
 from packshot.plan import catalog_of
 from packshot.report import Report

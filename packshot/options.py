@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from packshot.catalog.options import FormatName
-from packshot.catalog_address import read_address
 from packshot.errors import Code, ConfigError, PackshotError
+from packshot.inputs.address import read_address
 from packshot.settings import load_settings
 from packshot.shots import load_shot_list
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from packshot.catalog import CatalogOptions, CatalogReader
 from packshot.catalog.model import Product, Reject
-from packshot.catalog_file import ChosenCatalog, choose_catalog
 from packshot.db.runs import PlannedProduct
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
 from packshot.errors import ArchiveError, Code, ConfigError, PackshotError
-from packshot.inputs import sources_of
+from packshot.inputs.catalog_file import ChosenCatalog, choose_catalog
+from packshot.inputs.sources import sources_of
 from packshot.options import RunOptions
 from packshot.plan_result import Plan
 from packshot.references import ReferenceStore

@@ -9,7 +9,6 @@ from decimal import Decimal
 from sqlalchemy import Engine
 
 from packshot.catalog.model import Reject
-from packshot.catalog_address import read_address
 from packshot.db.catalog_changes import FIRST, Comparison, changes
 from packshot.db.catalog_diff import Identity, Picture, identity
 from packshot.db.clock import database_clock
@@ -21,6 +20,7 @@ from packshot.db.running import close_dead
 from packshot.db.runs import Enrolled, PlannedProduct, Runs
 from packshot.db.types import RunState
 from packshot.errors import Code, PackshotError
+from packshot.inputs.address import read_address
 from packshot.options import RunOptions
 from packshot.photo_shelf import PhotoShelf
 from packshot.picture import picture_of

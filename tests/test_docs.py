@@ -23,11 +23,11 @@ from sqlalchemy import text
 
 import packshot
 from packshot.catalog.options import KEY_PARTS, TARGETS, FormatName
-from packshot.catalog_file import load_catalog_file
 from packshot.cli import app
 from packshot.db.engine import open_engine
 from packshot.db.queries import runs
 from packshot.db.types import JobState
+from packshot.inputs.catalog_file import load_catalog_file
 from packshot.log_match import Kind
 from packshot.options import RunOptions
 from packshot.run import plan_only

@@ -15,10 +15,10 @@ from packshot.catalog.filecheck import bad_catalog
 from packshot.catalog.local_files import local_sources
 from packshot.catalog.source import Source
 from packshot.catalog.tables.sql import SqlSource
-from packshot.catalog_address import CatalogAddress, Place, read_address
-from packshot.catalog_folder import CatalogFolder, Kept
 from packshot.download import DownloadPolicy, disk_errors, download, revalidate
 from packshot.errors import ArchiveError, Code, ConfigError
+from packshot.inputs.address import CatalogAddress, Place, read_address
+from packshot.inputs.folder import CatalogFolder, Kept
 from packshot.settings import PREFIX, Settings
 from packshot.storage.fetching import fetch_object
 

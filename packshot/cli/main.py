@@ -12,8 +12,14 @@ from typing import Annotated
 
 import typer
 
-from packshot import __version__, cli_costs, cli_holds, cli_inspect, cli_plan, cli_serve, cli_shots
-from packshot import cli_options as ask
+from packshot import __version__
+from packshot.cli import costs as cli_costs
+from packshot.cli import holds as cli_holds
+from packshot.cli import inspect as cli_inspect
+from packshot.cli import options as ask
+from packshot.cli import plan as cli_plan
+from packshot.cli import serve as cli_serve
+from packshot.cli import shots as cli_shots
 from packshot.db import queries
 from packshot.db.catalog_changes import changes
 from packshot.db.engine import open_engine, upgrade

@@ -11,7 +11,7 @@ import typer
 from packshot.catalog.options import FormatName
 from packshot.catalog.suggest import mapping_flags, shell_word
 from packshot.errors import Code, ConfigError
-from packshot.inputs import stdin_as_file
+from packshot.inputs.sources import stdin_as_file
 from packshot.options import RunOptions, checked_options
 from packshot.settings import load_settings
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packshot.catalog_address import CatalogAddress, Place, read_address
 from packshot.errors import Code, ConfigError
+from packshot.inputs.address import CatalogAddress, Place, read_address
 from packshot.options import RunOptions
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from packshot.catalog import CatalogOptions, CatalogReader, Product
-from packshot.catalog_folder import UNUSED_FOR, CatalogFolder, Kept
 from packshot.errors import Code, ConfigError
-from packshot.inputs import sources_of, stdin_as_file
+from packshot.inputs.folder import UNUSED_FOR, CatalogFolder, Kept
+from packshot.inputs.sources import sources_of, stdin_as_file
 from packshot.options import RunOptions
 from packshot.plan import Planner
 from packshot.run import plan_only

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from packshot import cli_options as ask
 from packshot.catalog import CatalogReader
 from packshot.catalog.model import Product
-from packshot.inputs import sources_of
+from packshot.cli import options as ask
+from packshot.inputs.sources import sources_of
 from packshot.options import checked_options
 from packshot.plan import catalog_of
 from packshot.preview import Picture, Preview, previews

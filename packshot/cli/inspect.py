@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from packshot import cli_options as ask
 from packshot.catalog import CatalogOptions, CatalogReader, Reject
 from packshot.catalog.columns import UnmappedColumns
 from packshot.catalog.rejects_file import RefusedCells, RejectsWriter
 from packshot.catalog.suggest import mapping_flags, shell_word
-from packshot.catalog_address import read_address
-from packshot.catalog_file import FILE_NAME, catalog_yaml, choose_catalog, is_catalog_file
+from packshot.cli import options as ask
 from packshot.errors import Code, ConfigError
-from packshot.inputs import sources_of
+from packshot.inputs.address import read_address
+from packshot.inputs.catalog_file import FILE_NAME, catalog_yaml, choose_catalog, is_catalog_file
+from packshot.inputs.sources import sources_of
 from packshot.inspection import Inspection, facts_of, inspect_catalog
 from packshot.settings import load_settings
 from packshot.shots.product_text import BEGIN, END

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from packshot import cli_options as ask
+from packshot.cli import options as ask
 from packshot.forecast import Forecast
 from packshot.run import plan_only
 from packshot.settings import load_settings

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from packshot.catalog import CatalogOptions, CatalogReader
-from packshot.catalog_file import CatalogFile, catalog_yaml, choose_catalog, combined, load_catalog_file
 from packshot.errors import Code, ConfigError
-from packshot.inputs import sources_of
+from packshot.inputs.catalog_file import CatalogFile, catalog_yaml, choose_catalog, combined, load_catalog_file
+from packshot.inputs.sources import sources_of
 from packshot.options import RunOptions
 from packshot.plan import catalog_of
 from packshot.settings import Settings

@@ -21,8 +21,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from packshot.catalog.options import CatalogOptions
-from packshot.catalog_address import Place, read_address
 from packshot.errors import Code, ConfigError
+from packshot.inputs.address import Place, read_address
 from packshot.yaml_file import Grammar, Loc, parse_yaml, peek_yaml, read_text
 
 FILE_NAME = "catalog.yaml"
