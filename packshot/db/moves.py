@@ -147,9 +147,10 @@ class Moves:
             earlier = done(session)
             return act(session) if earlier is None else earlier
 
-        return patiently(lambda again: self._committed(act_again if again else act), self.patience)
+        return patiently(lambda again: self.committed(act_again if again else act), self.patience)
 
-    def _committed(self, act: Callable[[Session], T]) -> T:
+    def committed(self, act: Callable[[Session], T]) -> T:
+        """What ``act`` returns, after its changes were committed."""
         if self.engine.dialect.name == "sqlite":
             return group_commit(self.engine).run(act)
         with self.write() as session:
