@@ -106,6 +106,8 @@ class Builder:
         self.beside = beside
         """Opens another file in the catalog's place, its header found."""
         self._cleaned = {"": ""}
+        self._title = "", ""
+        """The title that was looked at last, as it is and clean: :meth:`product` follows upon :meth:`problem`."""
         self._catalog = catalog
         self._media_root = options.media_root
         self._statuses = {status.strip().casefold() for status in options.statuses}
@@ -147,21 +149,24 @@ class Builder:
 
     def problem(self, draft: Draft) -> Problem | None:
         """What keeps a draft with good keys from becoming a Product."""
-        status = self._repeated(draft.status, "status", draft.product_key)
-        if status.casefold() not in self._statuses:
+        if draft.status.casefold() not in self._statuses and not self.wants(draft.status):
             allowed = ", ".join(sorted(repr(s) for s in self._statuses))
-            return Code.NOT_SELECTED, f"the status is {shorten(status, 60)!r} (accepted: {allowed})"
-        if not plain_text(draft.title):
+            return Code.NOT_SELECTED, f"the status is {shorten(one_line(draft.status), 60)!r} (accepted: {allowed})"
+        self._title = draft.title, plain_text(draft.title)
+        if not self._title[1]:
             return Code.MISSING_TITLE, f"product {draft.product_key!r} has no title"
         return None
 
     def product(self, draft: Draft, record: Record, variant_key: str) -> Product:
         """The Product; what had to be shortened or left out is remarked."""
-        name = draft.product_key
-        amount, currency = self._price(draft)
+        name, known = draft.product_key, self._cleaned.get
+        amount, currency = self._price(draft) if draft.price else (None, "")
+        raw, title = self._title
+        if raw is not draft.title or len(title) > TITLE_MAX:
+            title = self._text(draft.title, TITLE_MAX, "title", name)
         attributes = {}
         for attribute, value in draft.attributes.items():
-            text = self._cleaned.get(value) or self._repeated(value, "attribute", name)
+            text = known(value) or self._repeated(value, "attribute", name)
             if text:
                 attributes[attribute] = text
         # By position, because a million of them are made: the order of the fields.
@@ -170,13 +175,13 @@ class Builder:
             name,
             variant_key,
             draft.sku or None,
-            self._text(draft.title, TITLE_MAX, "title", name),
+            title,
             self._text(draft.description, DESCRIPTION_MAX, "description", name),
-            self._repeated(draft.category, "category", name),
-            self._repeated(draft.brand, "brand", name),
+            known(draft.category) or self._repeated(draft.category, "category", name),
+            known(draft.brand) or self._repeated(draft.brand, "brand", name),
             attributes,
             self._image_refs(draft.image_refs, name) if draft.image_refs else (),
-            self._repeated(draft.status, "status", name).casefold(),
+            (known(draft.status) or self._repeated(draft.status, "status", name)).casefold(),
             amount,
             currency,
             record.source,
@@ -185,8 +190,6 @@ class Builder:
         )
 
     def _price(self, draft: Draft) -> tuple[Decimal | None, str]:
-        if not draft.price:
-            return None, ""
         price = read_price(draft.price, draft.currency or self.options.currency)
         if price is None:
             self.tally.remark("price that is no amount left out, product", draft.product_key)

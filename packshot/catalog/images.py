@@ -21,8 +21,6 @@ def split_refs(cell: str, separator: str) -> list[str]:
     cell = cell.strip()
     if not cell:
         return []
-    if _USUAL.fullmatch(cell) and (separator not in cell if separator else True):
-        return [cell]
     if cell.startswith("["):
         try:
             items = json.loads(cell)
@@ -32,9 +30,9 @@ def split_refs(cell: str, separator: str) -> list[str]:
             return [item.strip() for item in items if item.strip()]
     if separator == "json":
         return []
-    if not separator:
-        parts = [cell]
-    elif separator == "," and re.match("https?://", cell, re.IGNORECASE):
+    if not separator or separator not in cell:
+        return [cell]
+    if separator == "," and re.match("https?://", cell, re.IGNORECASE):
         parts = re.split(r",\s*(?=https?://|$)", cell, flags=re.IGNORECASE)
     else:
         parts = cell.split(separator)

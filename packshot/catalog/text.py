@@ -112,7 +112,9 @@ def one_line(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     text = text.strip()
-    if "  " not in text and text.isprintable():
+    if text.isprintable():  # of all blanks only the plain one is
+        while "  " in text:
+            text = text.replace("  ", " ")
         return text
     text = " ".join(text.split())
     return text if text.isprintable() else " ".join(_CONTROL.sub(" ", text).split())

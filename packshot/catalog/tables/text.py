@@ -28,6 +28,7 @@ CELL_MAX = 1 << 20
 LINE_MAX = 8 << 20
 """Characters in one physical line; the rest of a longer one is skipped, so that no file can fill the memory."""
 SAMPLE = 1 << 16
+_BLOCK = 1 << 16
 
 # Google's attributes that text feeds may repeat instead of listing their values in one cell (support.google.com,
 # merchants, answer 160567).
@@ -56,28 +57,39 @@ class TextFile:
 
 
 class Lines:
-    """Physical lines for ``csv``, remembering what was wrong with those of the record being read."""
+    """Physical lines for ``csv``, remembering what was wrong with those of the record being read.
+
+    They are looked at in blocks; only a block in which something is wrong is looked at line by line.
+    """
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
-        self.number = 0
+        self._before = 0  # lines in the blocks before this one
         self.ended = False
         self.fault: Fault | None = None
 
     def __iter__(self) -> Iterator[str]:
-        readline = self._text.readline
-        while line := readline(LINE_MAX):
-            self.number += 1
-            if len(line) == LINE_MAX and line[-1] not in "\r\n":
-                self.fault = Code.BAD_FIELD, f"line {self.number} is longer than {LINE_MAX:,} characters"
-                while (rest := readline(LINE_MAX)) and rest[-1] not in "\r\n":
-                    pass
-            elif not line.isascii() and DAMAGED in line:
-                self.fault = Code.BAD_TEXT, f"line {self.number} holds bytes that are no text in this encoding"
-            elif "\x00" in line:
-                self.fault = Code.BAD_TEXT, f"line {self.number} holds a NUL character"
-            yield line
+        while block := self._text.read(min(_BLOCK, LINE_MAX // 2)):  # so only a line that goes on behind it is too long
+            rest = "" if block[-1] == "\n" else self._text.readline(LINE_MAX)
+            lines = io.StringIO(block + rest, newline="").readlines()
+            if len(rest) == LINE_MAX or "\x00" in block or "\x00" in rest or DAMAGED in block or DAMAGED in rest:
+                yield from self._looked_at(lines)
+            else:
+                yield from lines
+            self._before += len(lines)
         self.ended = True
+
+    def _looked_at(self, lines: list[str]) -> Iterator[str]:
+        for number, line in enumerate(lines, start=self._before + 1):
+            if len(line) >= LINE_MAX and line[-1] not in "\r\n":
+                self.fault = Code.BAD_FIELD, f"line {number} is longer than {LINE_MAX:,} characters"
+                while (rest := self._text.readline(LINE_MAX)) and rest[-1] not in "\r\n":
+                    pass
+            elif DAMAGED in line:
+                self.fault = Code.BAD_TEXT, f"line {number} holds bytes that are no text in this encoding"
+            elif "\x00" in line:
+                self.fault = Code.BAD_TEXT, f"line {number} holds a NUL character"
+            yield line
 
     def take_fault(self) -> Fault | None:
         fault, self.fault = self.fault, None
@@ -97,13 +109,13 @@ def _rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, tuple[str, ...], 
                 if lines.ended:  # csv asked for more lines to finish this record: only a cell still open does that
                     fault = Code.OPEN_QUOTE, f"a quoted cell that begins in this record (line {line}) never ends"
                 yield line, tuple(map(strip, row)), fault
-                line = lines.number + 1
+                line = reader.line_num + 1
             more = False
         except csv.Error as error:
             # Reading goes on at the next line: if the cell was open by mistake, the rest of the file is saved.
             lines.take_fault()
             yield line, (), (Code.BAD_FIELD, f"the record is not readable as CSV: {error}")
-            line = lines.number + 1
+            line = reader.line_num + 1
 
 
 class DelimitedText:
