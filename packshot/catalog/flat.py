@@ -59,12 +59,12 @@ def _settle_all(table: Table, builder: Builder, read: ReadDraft, catalog: FlatCa
     for record in table.records():
         if isinstance(record, Unreadable):
             yield builder.tally.unreadable(record)
-        elif record.blank:
-            builder.tally.blank()
-        else:
+        elif any(record.cells):
             item = catalog.settle(record, read(record))
             if item is not None:
                 yield item
+        else:
+            builder.tally.blank()
 
 
 class FlatCatalog:

@@ -71,16 +71,7 @@ def _wide_by_nuls(head: bytes) -> str:
 
 
 def _utf8_or(fallback: str, source: Source) -> Encoding:
-    decoder = codecs.getincrementaldecoder("utf-8")(errors=MARK_DAMAGED)
-    wide = damaged = 0
-    with source.open() as file:
-        while block := file.read(_BLOCK):
-            text = decoder.decode(block)
-            if not text.isascii():
-                damaged += text.count(DAMAGED)
-                wide += len(text) - len(text.encode("ascii", "ignore"))
-        damaged += decoder.decode(b"", final=True).count(DAMAGED)
-    wide -= damaged
+    wide, damaged = _utf8_places(source)
     if not damaged:
         return Encoding("utf-8")
     # Text in a one-byte code page hardly ever forms valid UTF-8 sequences; real UTF-8 with a few broken bytes is full
@@ -90,3 +81,21 @@ def _utf8_or(fallback: str, source: Source) -> Encoding:
     return Encoding(
         fallback, f"not UTF-8: read as {fallback}, which is a guess; name the encoding if letters look wrong"
     )
+
+
+def _utf8_places(source: Source) -> tuple[int, int]:
+    """(characters beyond ASCII, damaged places) of a file read as UTF-8; the former only count where there are both."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors=MARK_DAMAGED)
+    for counting in (False, True):
+        wide = damaged = 0
+        decoder.reset()
+        with source.open() as file:
+            while block := file.read(_BLOCK):
+                text = decoder.decode(block)
+                if not text.isascii():
+                    damaged += text.count(DAMAGED)
+                    wide += len(text) - len(text.encode("ascii", "ignore")) if counting else 0
+            damaged += decoder.decode(b"", final=True).count(DAMAGED)
+        if not damaged:
+            break
+    return wide - damaged, damaged
