@@ -6,7 +6,7 @@ have been the first row of the next one, and what stands below it must not be gi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from packshot.catalog.draft import KEY_HINT, Builder, Draft, Problem
@@ -238,10 +238,6 @@ class _Family:
         draft.fill_from(replace(head, attributes=shared))
         draft.product_key = head.product_key
         return draft
-
-
-def _any_product(outcomes: Mapping[int, Product | Problem]) -> bool:
-    return any(isinstance(outcome, Product) for outcome in outcomes.values())
 
 
 def _values(variants: Iterable[_Variant]) -> dict[str, list[str]]:
