@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from pathlib import Path
 
 import pytest
@@ -320,3 +321,15 @@ def test_names(tmp_path: Path) -> None:
     assert open_catalog(path, CatalogOptions(name="spring")).name == "spring"
     assert open_catalog(write(tmp_path, "sku,title\n1,Mug\n", "目录.csv")).name == "catalog"
     assert read(path)[1][0].catalog == "fruhjahr-2026-final"
+
+
+@pytest.mark.parametrize("block", [3, 5, 17])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_where_a_block_ends_makes_no_difference(monkeypatch: pytest.MonkeyPatch, end: str, block: int) -> None:
+    text = end.join(['a,"b,c"', f'"two{end}lines",d', "", "x,ü", '"q""q",1', ""])
+    whole = list(records._rows(records.Lines(io.StringIO(text, newline="")), ","))
+    monkeypatch.setattr(records, "_BLOCK", block)
+    assert list(records._rows(records.Lines(io.StringIO(text, newline="")), ",")) == whole
+    assert [(line, cells[0] if cells else "") for line, cells, _ in whole] == [
+        (1, "a"), (2, f"two{end}lines"), (4, ""), (5, "x"), (6, 'q"q'),
+    ]  # fmt: skip
