@@ -26,7 +26,7 @@ class BillRow:
     """One generation request. ``price_micro`` is what was charged: 0 when ``billed`` is false.
 
     ``outcome`` is ``image``, the name of the fault, or the reason for a refusal. ``http_status`` is 0 when no status
-    line was sent.
+    line was sent. ``seconds`` is how long it took, ``latency`` how long it was meant to.
     """
 
     request_id: str
@@ -40,6 +40,7 @@ class BillRow:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    latency: float = 0.0
 
     @property
     def logged(self) -> bool:

@@ -16,7 +16,7 @@ Control routes, so that another process can script it (JSON in, JSON out, no key
 
     POST /sandbox/faults    {"fault": "late_terminator", "times": 2, "seconds": 0.5}
     POST /sandbox/mix       {"shares": {"rate_limited": 0.05}, "seed": 1}
-    POST /sandbox/latency   {"seconds": 2} or {"seconds": [1, 3]}
+    POST /sandbox/latency   {"seconds": 2} or {"seconds": [1, 3]} or {"seconds": 10, "spread": 0.4, "seed": 1}
     GET  /sandbox/bill      {"rows": [...], "total_micro": 90000}
     GET  /sandbox/history   [{"method": ..., "path": ..., "headers": ..., "body": ..., "at": ...}]
     GET  /sandbox/health    counters, balance and queued faults
@@ -43,10 +43,11 @@ from packshot.sandbox.bill import BillRow, Ledger
 from packshot.sandbox.emulator_http import Server
 from packshot.sandbox.generations import Studio
 from packshot.sandbox.history import Received
+from packshot.sandbox.latency import Draws, Latency
 from packshot.sandbox.oss import Oss
 from packshot.settings import DEFAULT_PRICES
 
-Latency = float | tuple[float, float]
+Seconds = float | tuple[float, float]
 
 
 class Emulator:
@@ -55,6 +56,8 @@ class Emulator:
     Args:
         port: 0 for any free one.
         latency: seconds a generation takes, or (low, high) to draw from.
+        spread: makes latencies log-normal, see :class:`packshot.sandbox.latency.Latency`.
+        least_bytes: smaller pictures are padded to so many bytes.
         url_lifetime: seconds a temporary URL lives.
         prices: model -> dollars a call; adds to and overrides the usual ones. Only models with a price exist.
         url_mode: ``images``, or ``oss``: the gemini format, too, answers with a URL (in a text part).
@@ -68,7 +71,9 @@ class Emulator:
         port: int = 0,
         key: str = "sk-sandbox-key",
         system_token: str = "sandbox-system-token",  # noqa: S107 - opens nothing but the sandbox
-        latency: Latency = 0.0,
+        latency: Seconds = 0.0,
+        spread: float = 0.0,
+        least_bytes: int = 0,
         url_lifetime: float = 3600.0,
         balance_usd: float = 100.0,
         max_in_flight: int = 30,
@@ -96,7 +101,8 @@ class Emulator:
             max_in_flight=max_in_flight,
             url_mode=url_mode,
             url_lifetime=url_lifetime,
-            latency=_range(latency),
+            latency=Latency.of(latency, spread),
+            least_bytes=least_bytes,
             seed=seed,
             clock=clock,
         )
@@ -180,11 +186,20 @@ class Emulator:
     @property
     def latency(self) -> tuple[float, float]:
         """Seconds a generation takes: lowest, highest."""
-        return self.studio.latency
+        latency = self.studio.draws.latency
+        return latency.low, latency.high
 
     @latency.setter
-    def latency(self, value: Latency) -> None:
-        self.studio.latency = _range(value)
+    def latency(self, value: Seconds) -> None:
+        self.set_latency(value)
+
+    def set_latency(self, seconds: Any, spread: Any = 0.0, seed: Any = 0) -> None:
+        """From the next call on; the same seed draws the same latencies again.
+
+        Raises:
+            ValueError, TypeError: no such numbers.
+        """
+        self.studio.draws = Draws(Latency.of(seconds, spread), int(seed))
 
     def health(self) -> dict[str, Any]:
         studio = self.studio
@@ -194,7 +209,7 @@ class Emulator:
             "in_flight": studio.in_flight,
             "in_flight_peak": studio.in_flight_peak,
             "queued_faults": len(studio.deck),
-            "latency": list(studio.latency),
+            "latency": list(self.latency),
             "billed_micro": self.billed_micro,
             "balance_micro": self.balance_micro,
         }
@@ -204,13 +219,6 @@ def _micro(dollars: float | Decimal) -> int:
     return round(Decimal(str(dollars)) * 1_000_000)
 
 
-def _range(latency: Any) -> tuple[float, float]:
-    low, high = latency if isinstance(latency, (tuple, list)) else (latency, latency)
-    if not 0 <= float(low) <= float(high):
-        raise ValueError(f"latency {latency!r}: seconds, or a pair (low, high) with 0 <= low <= high")
-    return float(low), float(high)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m packshot.sandbox.emulator", description="An APIYI emulator")
@@ -218,6 +226,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--key", default="sk-sandbox-key")
     parser.add_argument("--system-token", default="sandbox-system-token")
     parser.add_argument("--latency", type=float, nargs="+", default=[2.0], metavar="SECONDS", help="one, or low high")
+    parser.add_argument("--spread", type=float, default=0.0, help="makes latencies log-normal; 0.4 is lifelike")
+    parser.add_argument("--least-bytes", type=int, default=0, help="pads smaller pictures")
     parser.add_argument("--url-lifetime", type=float, default=3600.0, metavar="SECONDS")
     parser.add_argument("--balance", type=float, default=100.0, metavar="DOLLARS")
     parser.add_argument("--max-in-flight", type=int, default=30)
@@ -244,6 +254,8 @@ def _from_options(options: argparse.Namespace) -> Emulator:
         key=options.key,
         system_token=options.system_token,
         latency=(options.latency[0], options.latency[-1]),
+        spread=options.spread,
+        least_bytes=options.least_bytes,
         url_lifetime=options.url_lifetime,
         balance_usd=options.balance,
         max_in_flight=options.max_in_flight,

@@ -222,7 +222,8 @@ class Handler(BaseHTTPRequestHandler):
                     emulator.mix(fields.get("shares", {}), seed=fields.get("seed", 0))
                     return _json(emulator.health())
                 case "POST", "latency":
-                    emulator.latency = _fields(raw).get("seconds", 0.0)
+                    fields = _fields(raw)
+                    emulator.set_latency(fields.get("seconds", 0.0), fields.get("spread", 0.0), fields.get("seed", 0))
                     return _json(emulator.health())
         except (ValueError, TypeError, AttributeError) as error:
             return _json({"error": str(error)}, 400)

@@ -15,6 +15,7 @@ from typing import Literal
 from packshot.sandbox import answers, orders, pictures, sizes
 from packshot.sandbox.bill import BillRow, Ledger, quota
 from packshot.sandbox.faults import FAULTS, NO_FAULT, Deck, Fault
+from packshot.sandbox.latency import Draws, Latency
 from packshot.sandbox.oss import Oss
 
 ENTERPRISE_GROUP = "NanoBananaEnterprise"
@@ -64,14 +65,15 @@ class Studio:
         max_in_flight: int,
         url_mode: Literal["images", "oss"],
         url_lifetime: float,
-        latency: tuple[float, float],
+        latency: Latency,
+        least_bytes: int,
         seed: int,
         clock: Callable[[], float],
     ) -> None:
         self.prices = prices
         self.ledger = ledger
         self.deck = Deck()
-        self.latency = latency
+        self.draws = Draws(latency, seed)
         self.calls = 0
         self.in_flight = 0
         self.in_flight_peak = 0
@@ -82,6 +84,7 @@ class Studio:
         self._max_in_flight = max_in_flight
         self._url_mode = url_mode
         self._url_lifetime = url_lifetime
+        self._least_bytes = least_bytes
         self._seed = seed
         self._clock = clock
         self._lock = threading.Lock()
@@ -150,7 +153,7 @@ class Studio:
         # Drawing is part of the work: an answer that takes 5 s comes after 5 s. Half-way, because a model elsewhere
         # would take no processor time here while its caller sends the next calls. What travels inside the answer is
         # drawn at the end, because the answers of hundreds of waiting calls do not fit into memory.
-        seconds = self._seconds(call, fault)
+        seconds = call.latency = self._seconds(fault)
         self._work_until(call, seconds / 2)
         body = self._body(call, order, fault) if order.wants == "url" and fault.name not in _NOT_DRAWN else b""
         self._work_until(call, seconds)
@@ -165,12 +168,11 @@ class Studio:
         self._book(call, "image" if fault.name == "none" else fault.name, 200)
         return Reply(200, body, chunked=True, fault=fault)
 
-    def _seconds(self, call: _Call, fault: Fault) -> float:
+    def _seconds(self, fault: Fault) -> float:
         """How long this generation takes."""
         if fault.latency is not None:
             return fault.latency
-        chance = random.Random(f"{self._seed}/{call.request_id}")  # noqa: S311 - not a secret
-        return 0.0 if fault.name in _AT_ONCE else chance.uniform(*self.latency)
+        return 0.0 if fault.name in _AT_ONCE else self.draws.next()
 
     def _work_until(self, call: _Call, seconds: float) -> None:
         """Return so long after the call came; a generation runs to its end whether the client stays or not."""
@@ -210,6 +212,8 @@ class Studio:
                 picture = pictures.render(
                     card, *size, mime=mime, photo=photo, artefacts=fault.name == "white_artefacts"
                 )
+            if self._least_bytes:
+                picture = pictures.pad(picture, self._least_bytes)
             if fault.name == "big_body":
                 ordered = int(fault.number("size"))
                 picture = pictures.pad(picture, ordered if order.wants == "url" else ordered * 3 // 4)
@@ -244,6 +248,7 @@ class Studio:
             prompt_tokens=call.prompt_tokens,
             completion_tokens=call.completion_tokens,
             seconds=time.monotonic() - call.started,
+            latency=call.latency,
         )
         self.ledger.settle(row, call.reserved_micro)
 
@@ -262,6 +267,7 @@ class _Call:
     reserved_micro: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    latency: float = 0.0
 
 
 def new_request_id(now: float) -> str:

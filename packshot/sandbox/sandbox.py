@@ -25,8 +25,8 @@ SYSTEM_TOKEN = "sandbox-system-token"  # noqa: S105
 class Sandbox:
     """Both servers as child processes on 127.0.0.1, with their data in ``home``; they end when we do.
 
-    ``latency``: seconds (low, high) a generation takes. ``wire_format`` and ``response`` choose what
-    :meth:`settings` sets.
+    ``latency``: seconds (low, high) a generation takes. ``wire_format`` chooses what :meth:`settings` sets.
+    ``least_bytes``: smaller pictures are padded.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Sandbox:
         wire_format: str = "gemini",
         max_in_flight: int = 30,
         balance_usd: float = 100.0,
+        least_bytes: int = 0,
     ) -> None:
         self.home = home
         self.store = Seaweed(home / "s3")
@@ -43,6 +44,7 @@ class Sandbox:
         self._format = wire_format
         self._max_in_flight = max_in_flight
         self._balance = balance_usd
+        self._least_bytes = least_bytes
         self._emulator: subprocess.Popen[bytes] | None = None
         self._port = 0
 
@@ -104,7 +106,7 @@ class Sandbox:
             sys.executable, "-m", "packshot.sandbox.emulator", "--port", str(self._port), "--key", KEY,
             "--system-token", SYSTEM_TOKEN, "--latency", str(low), str(high), "--url-mode", "oss",
             "--max-in-flight", str(self._max_in_flight), "--balance", str(self._balance),
-            "--data", str(folder / "images"),
+            "--least-bytes", str(self._least_bytes), "--data", str(folder / "images"),
         ]  # fmt: skip
         log = folder / "emulator.log"
         with log.open("wb") as output:
