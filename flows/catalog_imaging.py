@@ -6,6 +6,11 @@ Safe to re-run: always, at any moment, also twice at once. What exists is never 
 """
 
 import gc
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import partial
 from typing import cast
@@ -84,10 +89,12 @@ def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> 
                 notes += note_of_lost(*found)
                 if options.workers > 1:
                     notes += share_out(studio, started.size, options.workers, progress)
-                elif started.size > settings.shard_size:
-                    _make_in_shards(studio, started, progress)
                 else:
-                    make_images(studio, limit, 0, started.size, progress)
+                    with limit.hold(concurrency, lambda: studio.stopped):
+                        if started.size > settings.shard_size:
+                            _make_in_shards(studio, started, progress)
+                        else:
+                            make_images(studio, 0, started.size, progress)
                 stop = studio.stop_reason or noted_stop(studio.ledger, started.run_id)
     except TerminationSignal:
         if SWITCH.reason is None:
@@ -101,16 +108,48 @@ def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> 
 
 
 def _make_in_shards(studio: Studio, started: StartedRun, progress: UUID) -> None:
-    # The parent's heartbeat speaks for its shards: ending one of its own would cost each a second.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        for first, count in shards(started.size, studio.settings.shard_size):
+    """One after the other, but each begins while the last calls of those before it are in the air: no slot idles."""
+
+    def make(first: int, count: int) -> State[None]:
+        shard = image_shard.with_options(flow_run_name=f"run {started.run_id}, images {first + 1}-{first + count}")
+        place = (started.run_id, first, count, studio.concurrency, progress)
+        return cast(State[None], shard(*place, return_state=True))
+
+    parts = list(shards(started.size, studio.settings.shard_size))
+    with (
+        # The parent's heartbeat speaks for its shards: ending one of its own would cost each a second.
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        ThreadPoolExecutor(len(parts), thread_name_prefix="shard") as threads,
+        _stopped_by_exceptions(studio),  # the shards hear of it before they are waited for
+    ):
+        begun: list[Future[State[None]]] = []
+        for part in parts:
             if studio.stopped:
-                return
-            shard = image_shard.with_options(flow_run_name=f"run {started.run_id}, images {first + 1}-{first + count}")
-            place = (started.run_id, first, count, studio.concurrency, progress)
-            state = shard(*place, return_state=True)
-            if not studio.stopped:
-                state.result()  # what broke it breaks the run
+                break
+            drained = studio.room.drained(part[0])
+            begun.append(threads.submit(copy_context().run, partial(make, *part)))
+            begun[-1].add_done_callback(partial(_set, drained))  # also when it broke before it submitted anything
+            drained.wait()
+    for ended in begun:
+        if not studio.stopped:
+            ended.result().result()  # what broke it breaks the run
+
+
+def _set(event: threading.Event, _ended: object) -> None:
+    event.set()
+
+
+@contextmanager
+def _stopped_by_exceptions(studio: Studio) -> Iterator[None]:
+    """No new call goes out. A worker that was stopped gives its flow half a minute: what comes home in it counts."""
+    try:
+        yield
+    except TerminationSignal:
+        studio.stop(Code.STOP_REQUESTED, CANCELLED)
+        raise
+    except BaseException as error:
+        studio.stop(Code.INTERRUPTED, f"the run was interrupted by {type(error).__name__}")
+        raise
 
 
 def _give_up(settings: Settings, run_id: int, flow_run_id: str) -> None:

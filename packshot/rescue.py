@@ -15,7 +15,7 @@ from packshot.errors import Code
 from packshot.recovery import Recovered, recover
 from packshot.settings import Settings
 from packshot.studio import ARCHIVES_AT_ONCE, Outcome, Studio
-from packshot.window import Future, Window
+from packshot.window import Future, Room, Window
 
 F = TypeVar("F", bound=Future)
 
@@ -63,7 +63,7 @@ def bring_home(
     came to which state, those that were lost as ``lost``, and what the lost ones cost in micro-dollars.
     """
     labels = dict(received_jobs(studio.ledger))
-    window = Window(lambda job_id: submit(job_id, labels[job_id]), ARCHIVES_AT_ONCE)
+    window = Window(lambda job_id: submit(job_id, labels[job_id]), Room(ARCHIVES_AT_ONCE))
     for job_id in labels:
         window.put(job_id)
     ended: dict[int, str] = {}

@@ -33,6 +33,7 @@ from packshot.standing import Pace, Standing, standing_of
 from packshot.stopping import SWITCH
 from packshot.storage import ObjectStore
 from packshot.throttle import Throttle
+from packshot.window import Room
 
 ARCHIVES_AT_ONCE = 8  # images brought home at the same time; each may hold its bytes and its pixels in memory
 
@@ -87,6 +88,8 @@ class Studio:
         self.settings = settings
         self.run_id = run_id
         self.concurrency = concurrency
+        # Some bring images home while others call; when all calls end at the same moment, spare ones take their slots.
+        self.room = Room(concurrency + ARCHIVES_AT_ONCE, spare=concurrency)
         self.ledger: Ledger = open_ledger(settings)
         self.runs = Runs(self.ledger)
         self.store = ObjectStore(settings)

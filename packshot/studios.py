@@ -13,6 +13,11 @@ from packshot.studio import Studio
 _OPEN: dict[tuple[str, int], Studio] = {}
 
 
+def is_open(settings: Settings, run_id: int) -> bool:
+    """Is the run at work in this process already?"""
+    return (settings.db_url, run_id) in _OPEN
+
+
 @contextmanager
 def open_studio(settings: Settings, run_id: int, concurrency: int) -> Iterator[Studio]:
     """The run's studio in this process: made by the first who asks, closed by the same. While it is open its claims are

@@ -145,6 +145,18 @@ def test_a_large_run_is_cut_into_shards(shop: Shop, prefect: PrefectApi) -> None
     assert [(shard["name"], shard["state_name"]) for shard in shards] == [(name, "Completed") for name in names]
 
 
+def test_a_slow_call_at_the_end_of_a_shard_leaves_no_slot_idle(shop: Shop, prefect: PrefectApi) -> None:
+    """The next shard begins while it is in the air."""
+    shop.set(SHARD_SIZE=3)
+    shop.emulator.queue("slow_body", latency=6.0, seconds=0)
+    report = shop.run(write_catalog(shop.folder / "spring.csv", 6), concurrency=2)
+    assert report.run.archived == 6
+    assert [row.outcome for row in shop.emulator.bill] == ["image"] * 5 + ["slow_body"]
+    assert shop.emulator.in_flight_peak == 2
+    assert report.run.flow_run_id
+    assert [run["state_name"] for run in prefect.family(report.run.flow_run_id)] == ["Completed"] * 3
+
+
 def test_prefect_shows_report_and_progress(made: Made, prefect: PrefectApi) -> None:
     assert made.report.run.flow_run_id
     artifacts = {a["type"]: a for a in prefect.artifacts(made.report.run.flow_run_id)}
