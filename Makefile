@@ -10,7 +10,7 @@ demo: $(READY) ## The whole way on this machine, without a key
 	$(BIN)/packshot demo $(DEMO)
 
 test: $(READY) ## Everything but the long ones, in two processes: most of it waits
-	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: $(READY) ## Style and types
 	$(BIN)/ruff check .

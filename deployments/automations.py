@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from uuid import UUID
 
 import yaml
-from prefect.blocks.webhook import Webhook
+from prefect.blocks.notifications import SlackWebhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
@@ -31,7 +31,13 @@ from packshot.errors import Code, ConfigError, PackshotError
 
 FILE = Path(__file__).with_name("automations.yaml")
 BLOCK = "packshot-alerts"
-"""The webhook block that holds the address. The server stores it encrypted and shows it to nobody."""
+"""The block that holds the address. The server stores it encrypted and shows it to nobody.
+
+Slack's block takes any address as Apprise writes it. Not Prefect's plain webhook block: its calls share one pool of
+connections, the first to end closes it under the others, and their messages are lost. A run that stops has two
+messages at once, and one bad key stops many runs at once. Nor its custom webhook: it logs an address that refuses.
+"""
+BLOCK_TYPE = "slack-webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ def completed(entry: dict[str, Any], means: Means) -> AutomationCore | str:
         trigger["within"] = count * means.heartbeat
     actions = []
     for action in map(dict, entry["actions"]):
-        if action["type"] == "call-webhook":
+        if action["type"] == "send-notification":
             if means.webhook is None:
                 return "it needs an address: give --webhook URL"
             action["block_document_id"] = means.webhook
@@ -105,7 +111,7 @@ def remove(client: SyncPrefectClient, entries: Sequence[dict[str, Any]]) -> list
         done.append((entry["name"], "removed" if found else "was not there"))
     if (block := _block_id(client)) is not None:
         client.delete_block_document(block)
-    return [*done, (f"block webhook/{BLOCK}", "was not there" if block is None else "removed")]
+    return [*done, (f"block {BLOCK_TYPE}/{BLOCK}", "was not there" if block is None else "removed")]
 
 
 def means_of(client: SyncPrefectClient, entries: Sequence[dict[str, Any]], webhook: str | None) -> Means:
@@ -188,13 +194,30 @@ def _store(webhook: str) -> None:
         usable = False
     if not usable:  # the address is a secret: it is not repeated here
         raise _refuse("the address given with --webhook does not begin with https:// or http:// and a host's name")
-    headers: Any = {"Content-Type": "application/json"}
-    Webhook(url=SecretStr(webhook), headers=headers).save(BLOCK, overwrite=True)
+    SlackWebhook(url=SecretStr(apprise_url(webhook))).save(BLOCK, overwrite=True)
+
+
+def apprise_url(address: str) -> str:
+    """The address as Apprise takes it, with a body of {"text": the message} and nothing else. Pure.
+
+    Apprise cuts an address at commas and semicolons, and unquotes values twice.
+    """
+    parts = urlsplit(address)
+    query = [(f"-{name}", quote(value, safe="")) for name, value in parse_qsl(parts.query, keep_blank_values=True)]
+    query += [("cto", "30"), ("rto", "30"), (":message", "text")]  # its own 4 seconds are short for a chat
+    query += [(f":{unwanted}", "") for unwanted in ("version", "title", "attachments", "type")]
+    scheme = "jsons" if parts.scheme == "https" else "json"
+    return parts._replace(
+        scheme=scheme,
+        path=quote(parts.path, safe="/%:@!$&'()*+=~"),
+        query=urlencode(query, quote_via=quote),
+        fragment="",
+    ).geturl()
 
 
 def _block_id(client: SyncPrefectClient) -> UUID | None:
     try:
-        return client.read_block_document_by_name(BLOCK, "webhook").id
+        return client.read_block_document_by_name(BLOCK, BLOCK_TYPE).id
     except ObjectNotFound:
         return None
 

@@ -15,14 +15,18 @@ from contextlib import redirect_stderr, redirect_stdout
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
 import pytest
 import requests
 import yaml
+from apprise import Apprise
+from apprise.plugins.custom_json import NotifyJSON
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -32,7 +36,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed, Running
 
-from deployments.automations import BLOCK, Means, apply, completed, main, means_of, read_file
+from deployments.automations import BLOCK, BLOCK_TYPE, Means, apply, apprise_url, completed, main, means_of, read_file
 from packshot.errors import Code, ConfigError
 from packshot.options import RunOptions
 from packshot.sandbox.ports import free_ports
@@ -46,14 +50,18 @@ NAMES = [entry["name"] for entry in read_file()]
 CATALOG, HOLDS, FAILED, ENDING, ZOMBIE = NAMES
 
 
+HELD = "the chat holds this one"
+
+
 class Post(BaseHTTPRequestHandler):
     received: list[dict[str, Any]]
+    let_go: threading.Event
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.received.append(
-            {"path": self.path, "type": self.headers["Content-Type"], "text": json.loads(body)["text"]}
-        )
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.received.append({"path": self.path, "type": self.headers["Content-Type"], **body})
+        if HELD in body["text"]:
+            self.let_go.wait(60)
         self.send_response(200)
         self.end_headers()
 
@@ -67,6 +75,8 @@ class Hook:
 
     url: str
     received: list[dict[str, Any]] = field(default_factory=list)
+    let_go: threading.Event = field(default_factory=threading.Event)
+    """Until then a message that has ``HELD`` in it is not answered."""
 
     def texts(self, part: str) -> list[str]:
         return [post["text"] for post in self.received if part in post["text"]]
@@ -74,11 +84,14 @@ class Hook:
 
 @pytest.fixture(scope="module")
 def hook() -> Iterator[Hook]:
-    received: list[dict[str, Any]] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Post,), {"received": received}))
+    hook = Hook("")
+    handler = type("Handler", (Post,), {"received": hook.received, "let_go": hook.let_go})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield Hook(f"http://127.0.0.1:{server.server_port}/hooks/{SECRET}", received)
+    hook.url = f"http://127.0.0.1:{server.server_port}/hooks/{SECRET}"
+    yield hook
+    hook.let_go.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -208,10 +221,11 @@ def beat(flow_run_id: str) -> None:
 
 
 def heartbeats(prefect: PrefectApi, flow_run_id: str) -> Any:
-    asked = {
-        "event": {"name": ["prefect.flow-run.heartbeat"]},
-        "resource": {"id": [f"prefect.flow-run.{flow_run_id}"]},
-    }
+    return events(prefect, ["prefect.flow-run.heartbeat"], f"prefect.flow-run.{flow_run_id}")
+
+
+def events(prefect: PrefectApi, names: list[str], resource: str) -> Any:
+    asked = {"event": {"name": names}, "resource": {"id": [resource]}}
     answer = requests.post(f"{prefect.url}/events/filter", json={"filter": asked}, timeout=30)
     answer.raise_for_status()
     return answer.json()["events"]
@@ -258,6 +272,30 @@ def test_the_address_is_a_secret(prefect: PrefectApi, applied: Applied, hook: Ho
         said = command("--webhook", address, code=2)
         assert said.startswith("settings_invalid: the address given with --webhook does not begin with https://")
         assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        f"/hooks/{SECRET}",
+        "/services/T0/B0/xyz/",
+        "/v1/spaces/AAA/messages?key=AIza-_Sy&token=a%2Bb%3D%3D&x=%25y%2520&empty=&Caps=1",
+        "/workflows/0f/triggers/manual/paths/invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sig=Ab-9_c",
+        "/c%20d+e=%C3%BC/x,y;z:1@2~!$'()*",
+        "/",
+    ],
+)
+@pytest.mark.parametrize("host", ["http://127.0.0.1:5000", "https://chat.example"])
+def test_the_address_is_kept_to_the_letter(host: str, rest: str) -> None:
+    """Through Apprise, which has ideas of its own about what an address is."""
+    (plugin,) = Apprise(apprise_url(host + rest))
+    assert isinstance(plugin, NotifyJSON)
+    port = f":{plugin.port}" if plugin.port else ""
+    base = f"{'https' if plugin.secure else 'http'}://{plugin.host}{port}"
+    sent = urlsplit(str(requests.Request("POST", base + plugin.fullpath, params=plugin.params).prepare().url))
+    asked = urlsplit(str(requests.Request("POST", host + rest).prepare().url))
+    assert sent._replace(path=unquote(sent.path)) == asked._replace(path=unquote(asked.path))
+    assert (plugin.payload_extras["message"], plugin.method) == ("text", "POST")
 
 
 def test_without_a_server(applied: Applied) -> None:
@@ -365,12 +403,38 @@ def test_holds_and_stops_are_posted(prefect: PrefectApi, applied: Applied, hook:
         "Packshot: 1 images that were paid for ($0.09) are not permanent yet, and the first of their temporary URLs "
         f"ends in 1.0 hours: see why in the run {name}, put it right, then `packshot rescue`. {link}"
     )
-    assert {(post["path"], post["type"]) for post in hook.received} == {(f"/hooks/{SECRET}", "application/json")}
+    assert {(post["path"], post["type"], *post) for post in hook.received} == {
+        (f"/hooks/{SECRET}", "application/json", "path", "type", "text")
+    }
 
 
 def named(prefect: PrefectApi, flow_run_id: str | None) -> tuple[str, str]:
     """(name, page in the UI)."""
     return prefect.flow_run(flow_run_id or "")["name"], f"{prefect.ui_url}/runs/flow-run/{flow_run_id}"
+
+
+def test_messages_at_the_same_time_are_all_posted(
+    prefect: PrefectApi, client: SyncPrefectClient, applied: Applied, hook: Hook
+) -> None:
+    """While the chat takes its time for one, another comes and goes."""
+    (automation,) = client.read_automations_by_name(FAILED)
+
+    def ends() -> list[str]:
+        names = ["prefect.automation.action.executed", "prefect.automation.action.failed"]
+        return [event["event"] for event in events(prefect, names, f"prefect.automation.{automation.id}")]
+
+    def waiting() -> int:
+        return len(hook.texts(" ended as ")) - len(ends())
+
+    eventually(lambda: waiting() == 0)  # those of the tests before
+    for name in (HELD, "a quick one"):
+        run = client.create_flow_run(a_flow("catalog-imaging"), name=name, state=Running())
+        client.set_flow_run_state(run.id, Failed(), force=True)
+        eventually(partial(hook.texts, name))
+    eventually(lambda: waiting() == 1)  # the quick one's call has ended
+    hook.let_go.set()
+    eventually(lambda: waiting() == 0)
+    assert set(ends()) == {"prefect.automation.action.executed"}
 
 
 def test_only_failures_of_our_runs_are_posted(client: SyncPrefectClient, applied: Applied, hook: Hook) -> None:
@@ -407,7 +471,7 @@ def test_they_are_listed_and_removed(prefect: PrefectApi, client: SyncPrefectCli
     assert rows(command("--list")) == on | {HOLDS: "off"}
     said = command("--remove")
     assert rows(said) == dict.fromkeys(NAMES, "removed")
-    assert f"block webhook/{BLOCK}" in said
+    assert f"block {BLOCK_TYPE}/{BLOCK}" in said
     assert rows(command("--list")) == dict.fromkeys(NAMES, "missing")
     assert BLOCK not in requests.post(f"{prefect.url}/block_documents/filter", json={}, timeout=30).text
     assert set(rows(command("--remove")).values()) == {"was not there"}
