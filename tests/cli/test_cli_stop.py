@@ -141,7 +141,8 @@ def test_stop_brings_home_the_twenty_calls_in_the_air(
     catalog = write_catalog(tmp_path / "c.csv", 45)
     command = packshot.start("run", catalog)
     eventually(lambda: in_flight(shop) == 20, 30)
-    assert packshot("stop") == (0, "run 1 will end when its calls in the air are home\n")
+    code, said = packshot("stop")
+    assert (code, "run 1 will end when its calls in the air are home\n" in said) == (0, True)  # the run says its own
     assert in_flight(shop) == 20
     assert command.ended() == 3
     [run] = runs(shop)
@@ -161,7 +162,7 @@ def test_stop_brings_home_the_twenty_calls_in_the_air(
 def test_stop_of_one_run_leaves_the_other(packshot: Packshot, shop: Shop, tmp_path: Path) -> None:
     shop.emulator.latency = 1.0
     shop.set(CONCURRENCY=2)
-    one = packshot.start("run", write_catalog(tmp_path / "a.csv", 16))
+    one = packshot.start("run", write_catalog(tmp_path / "a.csv", 60))  # goes on while the other starts
     eventually(lambda: shop.emulator.calls, 30)
     two = packshot.start("run", write_catalog(tmp_path / "b.csv", 6))
     eventually(lambda: len(runs(shop)) == 2 and in_flight(shop) == 4, 30)
@@ -171,7 +172,7 @@ def test_stop_of_one_run_leaves_the_other(packshot: Packshot, shop: Shop, tmp_pa
     stopped, finished = runs(shop)
     check_sums(stopped, "stopped", "stop_requested")
     check_sums(finished, "completed", None)
-    assert stopped.archived == stopped.calls < 16
+    assert stopped.archived == stopped.calls < 60
     assert finished.archived == 6
 
 
