@@ -264,7 +264,7 @@ def soak(
     since = datetime.now(UTC) - timedelta(minutes=1)
     print(_line([field.name for field in fields(Sample)]))
     client.rest("started")
-    runs = [client.run(write_catalog(home / "first.jsonl", 2 * at_once), "first")]
+    runs = [client.run(write_catalog(home / "first.jsonl", at_once), "first")]
     before = client.rest("rest")
     end = time.monotonic() + minutes * 60
 
@@ -275,7 +275,7 @@ def soak(
     calls = int(1.5 * rate * minutes * 60)
     runs.append(client.run(write_catalog(home / "long.jsonl", calls), "long", stop_in_time))
     between = client.rest("rest")
-    runs.append(client.run(write_catalog(home / "last.jsonl", 2 * at_once), "last"))
+    runs.append(client.run(write_catalog(home / "last.jsonl", at_once), "last"))
     after = client.rest("rest")
     ledger, bill = ledger_and_bill(home, sandbox, since)
     unarchived = "FROM generation JOIN image_job ON image_job.id = generation.job_id WHERE archived_at IS NULL"
