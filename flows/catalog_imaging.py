@@ -5,7 +5,6 @@ Needs: PACKSHOT_APIYI_KEY, PACKSHOT_S3_*, a Prefect server; see `packshot doctor
 Safe to re-run: always, at any moment, also twice at once. What exists is never bought again.
 """
 
-import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +28,7 @@ from prefect.utilities.annotations import opaque
 from flows.image_shard import THREADS, image_shard, make_images, outcome_of, submit_image
 from packshot.db.running import noted_stop
 from packshot.errors import Code
+from packshot.memory import settle_down
 from packshot.options import RunOptions
 from packshot.report import Report, RunFailed, ending
 from packshot.rescue import bring_home, note_of_lost
@@ -76,7 +76,7 @@ def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noq
 def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> State[Report]:
     notes = list(started.notes)
     known: Thumbnails = {}
-    gc.freeze()  # what was imported stays: looking through it for garbage would halt all threads for 0.2 s
+    settle_down()
     wanted = options.concurrency or settings.concurrency
     try:
         progress = cast(UUID, create_progress_artifact(0.0, description=f"0 of {started.size} images"))

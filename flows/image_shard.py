@@ -20,6 +20,7 @@ from prefect.utilities.annotations import opaque
 from packshot.db.running import note_stop
 from packshot.db.types import JobState
 from packshot.errors import Code
+from packshot.memory import few_arenas
 from packshot.settings import load_settings
 from packshot.stopping import CANCELLED
 from packshot.studio import Outcome, Studio
@@ -29,6 +30,7 @@ from tasks.make_image import make_image
 from tasks.progress import Progress
 from tasks.provider_limit import ProviderLimit
 
+few_arenas()
 # An upper bound alone: threads are made when they are needed, and a window decides how many that is.
 THREADS = cast(Any, ThreadPoolTaskRunner(max_workers=1000))
 

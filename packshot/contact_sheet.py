@@ -27,7 +27,7 @@ MARGIN, GAP, LABEL_WIDTH, RADIUS = 44, 20, 230, 12
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on broken files
 
 
-Source = Path | bytes | Image.Image
+Source = Path | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,15 @@ def write_contact_sheet(
     page.save(path, format="JPEG", quality=86)
 
 
-def shrink(image: Path | bytes, thumb: int) -> Image.Image | None:
+def shrink(image: Source, thumb: int) -> bytes | None:
     """All that a page needs of a picture; so the picture itself can be let go before the page is drawn. None when it
     cannot be read."""
-    return _thumbnail(image, (round(thumb * WIDEST), thumb))
+    small = _thumbnail(image, (round(thumb * WIDEST), thumb))
+    if small is None:
+        return None
+    packed = io.BytesIO()  # a tenth of what its pixels take
+    small.save(packed, format="JPEG", quality=95, subsampling=0)
+    return packed.getvalue()
 
 
 def _rows(items: Sequence[SheetItem]) -> list[_Row]:
@@ -164,8 +169,6 @@ def _count(number: int, what: str) -> str:
 
 
 def _open(image: Source) -> Image.Image:
-    if isinstance(image, Image.Image):
-        return image.copy()
     return Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from PIL import Image
 from sqlalchemy import Engine
 
 from packshot.contact_sheet import SheetItem, shrink, write_contact_sheet
@@ -33,7 +32,7 @@ READERS = 4  # pictures at once; each may be in memory with its bytes and its pi
 PATIENCE = 15.0  # seconds for reading; what is not there by then is left out
 
 Rows = Sequence[Mapping[str, Any]]
-Thumbnails = dict[str, Image.Image | None]
+Thumbnails = dict[str, bytes | None]
 """By the object's key; None for a picture that is gone or broken."""
 
 
@@ -113,7 +112,7 @@ def sheet_key(prefix: str, catalog: str, run_id: int, sha256: str) -> str:
     return "/".join(filter(None, (prefix, slug(catalog), FOLDER, f"run-{run_id}-{sha256[:8]}.jpg")))
 
 
-def _read(store: ObjectStore, rows: Rows, known: Thumbnails) -> list[tuple[Mapping[str, Any], Image.Image | None]]:
+def _read(store: ObjectStore, rows: Rows, known: Thumbnails) -> list[tuple[Mapping[str, Any], bytes | None]]:
     """The thumbnails of as many of the rows as come in time; None where a picture is gone or broken."""
     deadline = time.monotonic() + PATIENCE
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="sheet")
@@ -129,7 +128,7 @@ def _read(store: ObjectStore, rows: Rows, known: Thumbnails) -> list[tuple[Mappi
     return read
 
 
-def _thumbnail(store: ObjectStore, key: str) -> Image.Image | None:
+def _thumbnail(store: ObjectStore, key: str) -> bytes | None:
     try:
         body = store.read(key)
     except ArchiveError as error:

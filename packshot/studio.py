@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-from PIL.Image import Image
-
 from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
 from packshot.apiyi.spool import remove
 from packshot.archive import Archived, Destination, archive_image
@@ -94,7 +92,7 @@ class Studio:
         self.runs = Runs(self.ledger)
         self.store = ObjectStore(settings)
         self.client = ApiyiClient(settings)
-        self.thumbnails: dict[str, Image | None] = {}  # by the object's key: the first of the run's contact sheet
+        self.thumbnails: dict[str, bytes | None] = {}  # by the object's key: the first of the run's contact sheet
         self.policy = DownloadPolicy.from_settings(settings)
         self.photos = ReferenceStore(settings.home, self.policy, settings.max_pixels, PhotoShelf.of(settings))
         self.pulse = pulse_of(self.ledger.engine)

@@ -1,0 +1,73 @@
+"""What a process keeps: the heaps of the C library, and the garbage of earlier runs."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import re
+import subprocess
+import sys
+import weakref
+
+import pytest
+
+from packshot.memory import ARENAS, settle_down
+
+# In a process of its own: what is set holds for all of it. Each thread makes its own heap if it may.
+HEAPS = """
+import ctypes, threading
+from packshot.memory import few_arenas
+print(few_arenas(), flush=True)
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+all_there = threading.Barrier(13)
+def take():
+    libc.malloc(1000)
+    all_there.wait()
+for _ in range(12):
+    threading.Thread(target=take).start()
+all_there.wait()
+libc.fdopen.restype, libc.malloc_info.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+out = libc.fdopen(1, b"w")
+libc.malloc_info(0, out)
+libc.fflush(ctypes.c_void_p(out))
+"""
+
+
+def heaps(**variables: str) -> tuple[str, int]:
+    """(what the call answered, how many heaps a dozen threads use)."""
+    env = {name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
+    done = subprocess.run(
+        [sys.executable, "-c", HEAPS], env=env | variables, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()[0], len(re.findall("<heap nr=", done.stdout))
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not the GNU C library")
+def test_threads_share_a_few_heaps_unless_the_user_says_how_many() -> None:
+    assert heaps() == ("True", ARENAS)
+    answer, number = heaps(MALLOC_ARENA_MAX="7")
+    assert answer == "False"
+    assert number > ARENAS
+
+
+def test_the_garbage_of_an_earlier_run_goes_before_what_stays_is_set_aside() -> None:
+    class Part:
+        """Refers to itself, so that only the search for garbage finds it."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+    used, left = Part(), Part()
+    traces = [weakref.ref(used), weakref.ref(left)]
+    try:
+        del left  # garbage already when a run begins
+        settle_down()
+        assert traces[1]() is None
+        del used  # set aside in the run, garbage after it
+        settle_down()
+        assert traces[0]() is None
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
