@@ -49,12 +49,19 @@ class WorkItem:
     paid: bool = False
 
     @classmethod
-    def of(cls, job: ImageJob, product: Product, now: datetime) -> Self:
-        assert job.id is not None
-        name = "/".join(filter(None, (product.product_key, product.variant_key)))
-        number = f" {job.variant}" if job.variant > 1 else ""
-        wait = (job.retry_at - now).total_seconds() if job.retry_at and job.updated_at <= now else 0.0
-        return cls(job.id, f"{name} {job.shot}{number}", max(0.0, wait), job.state == JobState.GENERATED)
+    def of(cls, row: Any, now: datetime) -> Self:
+        """``row``: with the columns ``_OF_WORK``."""
+        name = "/".join(filter(None, (row.product_key, row.variant_key)))
+        number = f" {row.variant}" if row.variant > 1 else ""
+        wait = (row.retry_at - now).total_seconds() if row.retry_at and row.updated_at <= now else 0.0
+        return cls(row.id, f"{name} {row.shot}{number}", max(0.0, wait), row.state == JobState.GENERATED)
+
+
+# Columns, not objects: prompts and the facts of a product are long, and a window has hundreds.
+_OF_WORK: tuple[Any, ...] = (
+    col(ImageJob.id), col(ImageJob.state), col(ImageJob.shot), col(ImageJob.variant), col(ImageJob.retry_at),
+    col(ImageJob.updated_at), col(Product.product_key), col(Product.variant_key), col(Generation.expires_at),
+)  # fmt: skip
 
 
 class Runs:
@@ -157,7 +164,7 @@ class Runs:
     def work(self, run_id: int, first: int, count: int) -> list[WorkItem]:
         """The jobs at these positions that still have something to do; received images first, nearest end first."""
         query = (
-            select(ImageJob, Product, Generation.expires_at)
+            select_columns(*_OF_WORK)
             .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
             .join(Product, col(ImageJob.product_id) == col(Product.id))
             .outerjoin(
@@ -166,14 +173,14 @@ class Runs:
                 & col(Generation.archived_at).is_(None)
                 & col(Generation.lost_at).is_(None),
             )
-            .where(RunJob.run_id == run_id, col(RunJob.position).between(first, first + count - 1))
+            .where(col(RunJob.run_id) == run_id, col(RunJob.position).between(first, first + count - 1))
             .where(col(ImageJob.state).in_([JobState.PLANNED, JobState.GENERATED]))
             .order_by(col(RunJob.position))
         )
-        rows = self._ledger.read(lambda session: session.exec(query).all())
+        rows = self._ledger.read(lambda session: session.execute(query).all())
         now = self._ledger.now()
-        ordered = sorted(rows, key=lambda row: (row[0].state != JobState.GENERATED, row[2] or _FAR))
-        return [WorkItem.of(job, product, now) for job, product, _ in ordered]
+        ordered = sorted(rows, key=lambda row: (row.state != JobState.GENERATED, row.expires_at or _FAR))
+        return [WorkItem.of(row, now) for row in ordered]
 
     def progress(self, run_id: int) -> dict[str, int]:
         """Number of the run's jobs in each state, those archived before it left out."""
