@@ -113,6 +113,11 @@ SELECT n, CASE WHEN n % 10 = 0 THEN 'outlet' ELSE 'shop' END, 'product-' || {f}p
 FROM standing
 """,
     """
+INSERT INTO reject (run_id, source, record, line, key, code, message)
+SELECT 1 + block, 'catalog.csv', place, place + 1, 'product-' || {f}pad(n), 'missing_title', 'there is no title'
+FROM standing WHERE n % 5000 = 3
+""",
+    """
 INSERT INTO image_job (id, key, product_id, shot, variant, model, prompt, aspect_ratio, image_size, reference_photos,
   shot_list_hash, template_hash, template_version, state, code, message, remark, claimed_by, lease_until, created_at,
   updated_at)
@@ -166,7 +171,8 @@ FROM standing WHERE state IN ('archived', 'held', 'generated')
 INSERT INTO asset (id, job_id, attempt_id, bucket, key, sha256, bytes, mime, width, height, size_as_ordered,
   created_at)
 SELECT n, n, n, 'shop',
-  'pub/shop/product-' || {f}pad(n) || '/packshot/' || substr({f}hash('image ' || n), 1, 16) || '.png', {f}hash('image ' || n), 4000000 + n, 'image/png', 2048, 2048, code IS NULL, {f}moment(6 * n + 28)
+  'pub/shop/product-' || {f}pad(n) || '/packshot/' || substr({f}hash('image ' || n), 1, 16) || '.png',
+  {f}hash('image ' || n), 4000000 + n, 'image/png', 2048, 2048, code IS NULL, {f}moment(6 * n + 28)
 FROM standing WHERE state = 'archived' OR code = 'wrong_size'
 """,
 )
@@ -184,27 +190,33 @@ def fill(engine: Engine, shape: Shape) -> None:
         "in_work": IN_WORK, "worker": OTHER_MACHINE, "spool": OTHER_MACHINE.replace(":", "-"),
         "prompt": _SETTLED * 7, "hash": hashlib.sha256(b"shots").hexdigest(),
     }  # fmt: skip
-    with engine.execution_options(write=True).begin() as connection:
+    with engine.execution_options(write=True).connect() as connection:
         if postgresql:
-            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no look-up of foreign keys
+            connection.exec_driver_sql("SET session_replication_role = replica")  # no look-up of foreign keys
             connection.exec_driver_sql(_HELPERS)
         else:
             raw = connection.connection.driver_connection
             assert isinstance(raw, sqlite3.Connection)
-            _give_functions(raw)
+            connection.rollback()
+            _prepare(raw)
         for statement in (_SERIES[engine.dialect.name], _STANDING, *_STATEMENTS):
             sql = statement.format(**values)
             connection.exec_driver_sql(sql.replace("%", "%%") if postgresql else sql)
+            connection.commit()
         if postgresql:
             for table in ("run", "product", "image_job", "attempt", "generation", "asset"):
                 connection.exec_driver_sql(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")
+            connection.commit()
+        connection.invalidate()  # nobody else gets these settings
     if postgresql:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")  # as the server does by itself within a minute
 
 
-def _give_functions(raw: sqlite3.Connection) -> None:
+def _prepare(raw: sqlite3.Connection) -> None:
     raw.execute("PRAGMA cache_size = -1000000")
+    raw.execute("PRAGMA synchronous = OFF")
+    raw.execute("PRAGMA foreign_keys = OFF")
     raw.create_function("hash", 1, lambda what: hashlib.sha256(what.encode()).hexdigest(), deterministic=True)
     raw.create_function("pad", 1, lambda number: f"{number:07}", deterministic=True)
     raw.create_function(
