@@ -75,12 +75,14 @@ def picture(engine: Engine, job_id: int) -> Picture:
 
 def held_in_planning(engine: Engine, run_id: int, limit: int) -> list[Picture]:
     """Images that are held since this run because a photo cannot be read: no task run ever saw them."""
+    # First what is held so, which an index has, and is little; then whether it is this run's.
+    held = select(ImageJob.id).where(ImageJob.state == JobState.HELD, ImageJob.code == Code.REFERENCE_UNAVAILABLE)
     query = (
         select(ImageJob, Product)
         .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
         .join(Run, col(Run.id) == col(RunJob.run_id))
         .join(Product, col(ImageJob.product_id) == col(Product.id))
-        .where(RunJob.run_id == run_id, ImageJob.state == JobState.HELD, ImageJob.code == Code.REFERENCE_UNAVAILABLE)
+        .where(RunJob.run_id == run_id, col(RunJob.job_id).in_(held))
         .where(col(ImageJob.updated_at) >= col(Run.started_at))
         .order_by(col(RunJob.position))
         .limit(limit)
