@@ -156,7 +156,7 @@ def cases(engine: Engine, shape: Shape) -> list[Case]:
             "SQL: a page of a catalog",
             sql(
                 "SELECT product_key, url FROM asset_lineage WHERE catalog = 'shop' AND shot = 'packshot' "
-                "AND product_key > :product ORDER BY product_key LIMIT 100"
+                "AND product_key > :product ORDER BY product_key LIMIT 50"
             ),
         ),
         Case("SQL: the runs' money", sql("SELECT id, calls, spent_micro FROM run ORDER BY id DESC LIMIT 20")),

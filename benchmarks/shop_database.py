@@ -114,8 +114,8 @@ FROM standing
 """,
     """
 INSERT INTO reject (run_id, source, record, line, key, code, message)
-SELECT 1 + block, 'catalog.csv', place, place + 1, 'product-' || {f}pad(n), 'missing_title', 'there is no title'
-FROM standing WHERE n % 5000 = 3
+SELECT 1 + n % {running}, 'catalog.csv', place, place + 1, 'product-' || {f}pad(n), 'missing_title', 'there is no title'
+FROM standing WHERE n % 100 = 3
 """,
     """
 INSERT INTO image_job (id, key, product_id, shot, variant, model, prompt, aspect_ratio, image_size, reference_photos,

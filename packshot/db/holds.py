@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, exists, func, or_, select, true, update
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from packshot.db.ledger import Ledger
@@ -76,12 +77,13 @@ class Waiting:
 def holds(engine: Engine, catalog: str = "", code: str = "", limit: int | None = None) -> list[dict[str, Any]]:
     """The jobs that wait for a person, longest waiting first; only of this catalog or code, where given.
 
-    ``key`` is short and names one waiting job only; ``job_key`` is whole. ``url`` is the picture to look at, where
+    ``key`` is short and names this job only; ``job_key`` is whole. ``url`` is the picture to look at, where
     there is one. Money in US dollars.
     """
     with Session(engine) as session:
-        short = short_keys(session.scalars(select(col(ImageJob.key)).where(_WAITS)).all())
         jobs = _load(session, _HELD & _of(catalog, code), limit)
+        keys = [job.key for job in jobs]
+        short = short_keys(list({*keys, *_neighbours(session, keys)}))
     return [
         {
             "key": short[job.key],
@@ -255,13 +257,24 @@ def _of(catalog: str, code: str) -> ColumnElement[bool]:
     if code:
         chosen = chosen & (col(ImageJob.code) == code)
     if catalog:
-        chosen = chosen & (col(Product.catalog) == catalog)
+        is_of_it = exists().where(col(Product.id) == col(ImageJob.product_id), col(Product.catalog) == catalog)
+        chosen = chosen & is_of_it
     return chosen
+
+
+def _neighbours(session: Session, keys: Sequence[str]) -> list[str]:
+    """Of all jobs' keys, those next to each of these: no other one has as much in common with it."""
+    job = aliased(ImageJob)
+    before = select(func.max(col(job.key))).where(col(job.key) < col(ImageJob.key)).scalar_subquery()
+    after = select(func.min(col(job.key))).where(col(job.key) > col(ImageJob.key)).scalar_subquery()
+    beside = select(before, after)
+    found = [row for part in chunks(keys) for row in session.execute(beside.where(col(ImageJob.key).in_(part)))]
+    return [key for row in found for key in row if key is not None]
 
 
 def _load(session: Session, which: ColumnElement[bool], limit: int | None = None) -> list[Waiting]:
     """The longest waiting first, at most ``limit``: of these alone it is looked up what they cost and came to."""
-    chosen = select(col(ImageJob.id)).join(Product, col(ImageJob.product_id) == col(Product.id)).where(which)
+    chosen = select(col(ImageJob.id)).where(which)
     ids = session.scalars(chosen.order_by(col(ImageJob.updated_at), col(ImageJob.id)).limit(limit)).all()
     rows = [row for part in chunks(ids) for row in session.execute(_FACTS.where(col(ImageJob.id).in_(part)))]
     return [
