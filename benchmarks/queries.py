@@ -15,8 +15,8 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -209,21 +209,16 @@ def moves(engine: Engine, shape: Shape, images: int) -> float:
     return 1000 * (time.perf_counter() - began) / len(numbers)
 
 
-@contextmanager
-def databases(chosen: list[str], folder: Path) -> Iterator[Iterator[tuple[str, str]]]:
-    """Empty databases of these kinds, as (kind, URL)."""
-
-    def each() -> Iterator[tuple[str, str]]:
-        if "sqlite" in chosen:
-            yield "sqlite", f"sqlite:///{folder / 'shop.db'}"
-        if "postgresql" in chosen:
-            binaries = postgres_binaries()
-            if binaries is None:
-                raise SystemExit("PostgreSQL's binaries are not on this machine; choose --database sqlite")
-            with PostgresServer(binaries, "256MB") as server:
-                yield "postgresql", server.new_database()
-
-    yield each()
+def databases(chosen: list[str], folder: Path) -> Generator[tuple[str, str], None, None]:
+    """Empty databases of these kinds, as (kind, URL); the one of PostgreSQL goes with its server."""
+    if "sqlite" in chosen:
+        yield "sqlite", f"sqlite:///{folder / 'shop.db'}"
+    if "postgresql" in chosen:
+        binaries = postgres_binaries()
+        if binaries is None:
+            raise SystemExit("PostgreSQL's binaries are not on this machine; choose --database sqlite")
+        with PostgresServer(binaries, "256MB") as server:
+            yield "postgresql", server.new_database()
 
 
 def main() -> None:
@@ -238,7 +233,7 @@ def main() -> None:
     failed = False
     with (
         tempfile.TemporaryDirectory(prefix="packshot-queries-") as folder,
-        databases([] if options.url else options.database, Path(folder)) as empty,
+        closing(databases(options.database, Path(folder))) as empty,
     ):
         for kind, url in [(options.url.partition(":")[0], options.url)] if options.url else empty:
             engine = open_engine(url)
@@ -260,7 +255,7 @@ def main() -> None:
             print(f"  {'an image through the ledger':<32} {way:8.2f} ms, four transactions")
             failed = failed or not all(timing.passed for timing in timings)
             found[kind] = {
-                "worst": max((t.worst_ms for t in timings if not t.whole), default=0.0).__round__(2),
+                "worst": round(max(timing.worst_ms for timing in timings if not timing.whole), 3),
                 "missed": [timing.name for timing in timings if not timing.passed],
                 "median_ms": {timing.name: round(timing.median_ms, 3) for timing in timings},
                 "worst_ms": {timing.name: round(timing.worst_ms, 3) for timing in timings},

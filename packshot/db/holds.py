@@ -129,7 +129,8 @@ def find(engine: Engine, given: Sequence[str]) -> list[Waiting]:
             key = col(ImageJob.key)
             # As a range too, which the index of the keys serves in any collation; "g" is beyond the last hex digit.
             begins = (key >= wanted) & (key < wanted + "g") & key.startswith(wanted, autoescape=True)
-            jobs = _load(session, begins & _WAITS, NAMED + 1) or _load(session, begins, NAMED + 1)
+            named = col(ImageJob.id).in_(session.scalars(select(col(ImageJob.id)).where(begins)).all())
+            jobs = _load(session, named & _WAITS, NAMED + 1) or _load(session, named, NAMED + 1)
             if not jobs:
                 raise _refuse(f"no image has a key that begins with {text!r}")
             if len(jobs) > 1:
