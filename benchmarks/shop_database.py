@@ -67,13 +67,15 @@ _SERIES = {
 WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {jobs}) SELECT n FROM series""",
 }
 
-# A fifth of a percent of each finished run is held, as much failed. ``standing``: what each image came to.
+# ``standing``: what each image came to. A fifth of a percent of each finished run is held, as much failed; the last
+# images of the running one lack a photo.
 _STANDING = """
 CREATE TEMP TABLE standing AS
 SELECT n, (n - 1) / {run_size} AS block, (n - 1) % {run_size} AS place,
   CASE
     WHEN n % 500 = 0 AND n <= {assets} THEN 'held'
     WHEN n % 500 = 250 AND n <= {assets} THEN 'failed'
+    WHEN n > {jobs} - 20 THEN 'held'
     WHEN n < {first_planned} - {in_work} THEN 'archived'
     WHEN n < {first_planned} - {in_work} + 5 THEN 'claimed'
     WHEN n < {first_planned} - 5 THEN 'calling'
@@ -82,6 +84,7 @@ SELECT n, (n - 1) / {run_size} AS block, (n - 1) % {run_size} AS place,
   END AS state,
   CASE
     WHEN n % 500 = 0 AND n <= {assets} THEN CASE WHEN n % 1000 = 0 THEN 'wrong_size' ELSE 'spool_missing' END
+    WHEN n > {jobs} - 20 THEN 'reference_unavailable'
     WHEN n % 5000 = 250 AND n <= {assets} THEN 'skipped'
     WHEN n % 500 = 250 AND n <= {assets} THEN 'moderation_blocked'
   END AS code
@@ -139,7 +142,8 @@ FROM standing
 """,
     """
 INSERT INTO run_job (run_id, job_id, position, outcome, code)
-SELECT 11 + (n / 500) % {nights}, n, n / 500, state, code FROM standing WHERE state = 'held'
+SELECT 11 + (n / 500) % {nights}, n, n / 500, state, code FROM standing
+WHERE state = 'held' AND n <= {assets}
 """,
     """
 INSERT INTO attempt (id, job_id, run_id, number, model, wire_format, price_micro, spool_name, started_at, settled_at,
@@ -149,7 +153,7 @@ SELECT n, n, CASE block WHEN 10 THEN {running} ELSE block + 1 END, 1, 'nano-bana
   CASE WHEN state <> 'calling' THEN {f}moment(6 * n + 25) END, CASE WHEN state = 'failed' THEN 'moderation_blocked' END,
   CASE WHEN state IN ('calling', 'failed') THEN 'unknown' ELSE 'yes' END, 90000, 200,
   ('{{"x-request-id": "' || substr({f}hash('request ' || n), 1, 32) || '"}}'){json}, 22.5, 50, '', ''
-FROM standing WHERE state NOT IN ('planned', 'claimed')
+FROM standing WHERE state NOT IN ('planned', 'claimed') AND n <= {jobs} - 20
 """,
     # One call in fifty was refused before the one that counts; one in a thousand was billed and brought nothing.
     """
@@ -159,13 +163,13 @@ SELECT {jobs} + n, n, CASE block WHEN 10 THEN {running} ELSE block + 1 END, 1, '
   'call-{spool}-' || substr({f}hash('first claim ' || n), 1, 12), {f}moment(6 * n - 60), {f}moment(6 * n - 59),
   CASE WHEN n % 1000 = 7 THEN 'no_image' ELSE 'rate_limited' END, CASE WHEN n % 1000 = 7 THEN 'yes' ELSE 'no' END,
   CASE WHEN n % 1000 = 7 THEN 90000 ELSE 0 END, 429, '{{}}', 0.4, 50, '', ''
-FROM standing WHERE n % 50 = 7 AND state NOT IN ('planned', 'claimed')
+FROM standing WHERE n % 50 = 7 AND state NOT IN ('planned', 'claimed') AND n <= {jobs} - 20
 """,
     """
 INSERT INTO generation (id, job_id, attempt_id, url, expires_at, spool_name, created_at, archived_at, archive_tries)
 SELECT n, n, n, 'https://oss.example.com/' || {f}hash('image ' || n) || '.png', {f}moment(6 * n + 30000), '',
   {f}moment(6 * n + 25), CASE WHEN state = 'archived' OR code = 'wrong_size' THEN {f}moment(6 * n + 28) END, 0
-FROM standing WHERE state IN ('archived', 'held', 'generated')
+FROM standing WHERE state IN ('archived', 'held', 'generated') AND n <= {jobs} - 20
 """,
     """
 INSERT INTO asset (id, job_id, attempt_id, bucket, key, sha256, bytes, mime, width, height, size_as_ordered,
