@@ -11,6 +11,7 @@ has those that it makes by itself.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import statistics
 import tempfile
@@ -91,7 +92,11 @@ def cases(engine: Engine, shape: Shape) -> list[Case]:
 
     def sql(statement: str) -> Callable[[int], object]:
         def ask(n: int) -> object:
-            values = {"sku": sku(n), "product": f"product-{numbers[n]:07}", "n": numbers[n], "run": 1 + n % 10}
+            values = {
+                "sku": sku(n), "product": f"product-{numbers[n]:07}", "n": numbers[n], "job": keys[n],
+                "checksum": hashlib.sha256(f"image {numbers[n]}".encode()).hexdigest(),
+            }  # fmt: skip
+            values = {name: value for name, value in values.items() if f":{name}" in statement}
             with engine.connect() as connection:
                 return connection.execute(text(statement), values).all()
 
@@ -156,8 +161,14 @@ def cases(engine: Engine, shape: Shape) -> list[Case]:
             "SQL: a page of a catalog",
             sql(
                 "SELECT product_key, url FROM asset_lineage WHERE catalog = 'shop' AND shot = 'packshot' "
-                "AND product_key > :product ORDER BY product_key LIMIT 50"
+                "AND product_key >= :product ORDER BY product_key LIMIT 50"
             ),
+        ),
+        Case("SQL: lineage by checksum", sql("SELECT * FROM asset_lineage WHERE sha256 = :checksum")),
+        Case("SQL: lineage by job", sql("SELECT * FROM asset_lineage WHERE job_key = :job")),
+        Case(
+            "SQL: what is new since",
+            sql("SELECT * FROM asset_lineage WHERE asset_id > :n ORDER BY asset_id LIMIT 50"),
         ),
         Case("SQL: the runs' money", sql("SELECT id, calls, spent_micro FROM run ORDER BY id DESC LIMIT 20")),
         Case("SQLModel: pictures of a SKU", with_sqlmodel),
@@ -167,7 +178,7 @@ def cases(engine: Engine, shape: Shape) -> list[Case]:
         Case("run: look for a request to stop", lambda n: stop_requested(ledger, [running])),
         Case("run: sign of life", lambda n: beat(ledger)),
         Case("run: progress", lambda n: runs.progress(running), whole=True),
-        Case("run: its size", lambda n: runs.size(running), whole=True),
+        Case("run: its size", lambda n: runs.size(running)),
         Case("run: assets at its end", lambda n: queries.number_of_assets(engine, running), whole=True),
         Case("plan: states of 300 jobs", lambda n: queries.job_states(engine, (keys * 20)[:300])),
         Case("plan: what calls took so far", lambda n: observed_rates(engine)),
