@@ -17,7 +17,7 @@ from packshot.errors import Code, code_of
 _ASSET: tuple[Any, ...] = (
     col(Asset.id).label("asset_id"), col(Product.catalog), col(Product.product_key), col(Product.variant_key),
     col(Product.sku), col(Product.title), col(ImageJob.shot), col(ImageJob.variant),
-    col(Store.public_base_url).label("base_url"), col(Asset.bucket), col(Asset.key), col(Asset.sha256),
+    (col(Store.public_base_url) + "/" + col(Asset.key)).label("url"), col(Asset.bucket), col(Asset.key), col(Asset.sha256),
     col(Asset.bytes), col(Asset.mime), col(Asset.width), col(Asset.height), col(Asset.size_as_ordered),
     col(ImageJob.model), col(ImageJob.remark), col(ImageJob.key).label("job_key"), col(Asset.attempt_id),
     col(Asset.created_at),
@@ -79,10 +79,7 @@ def assets(
         order = [col(Asset.id).desc()]
     with engine.connect() as connection:
         rows = [dict(row) for row in connection.execute(query.order_by(*order)).mappings()]
-    return [
-        row | {"url": f"{row.pop('base_url')}/{row['key']}", "created_at": row["created_at"].isoformat()}
-        for row in rows
-    ]
+    return [row | {"created_at": row["created_at"].isoformat()} for row in rows]
 
 
 def number_of_assets(engine: Engine, run_id: int) -> int:
