@@ -17,9 +17,9 @@ from packshot.errors import Code, code_of
 _ASSET: tuple[Any, ...] = (
     col(Asset.id).label("asset_id"), col(Product.catalog), col(Product.product_key), col(Product.variant_key),
     col(Product.sku), col(Product.title), col(ImageJob.shot), col(ImageJob.variant),
-    (col(Store.public_base_url) + "/" + col(Asset.key)).label("url"), col(Asset.bucket), col(Asset.key), col(Asset.sha256),
-    col(Asset.bytes), col(Asset.mime), col(Asset.width), col(Asset.height), col(Asset.size_as_ordered),
-    col(ImageJob.model), col(ImageJob.remark), col(ImageJob.key).label("job_key"), col(Asset.attempt_id),
+    (col(Store.public_base_url) + "/" + col(Asset.key)).label("url"), col(Asset.bucket), col(Asset.key),
+    col(Asset.sha256), col(Asset.bytes), col(Asset.mime), col(Asset.width), col(Asset.height),
+    col(Asset.size_as_ordered), col(ImageJob.model), col(ImageJob.remark), col(ImageJob.key).label("job_key"), col(Asset.attempt_id),
     col(Asset.created_at),
 )  # fmt: skip
 """What a list of assets says of each. Columns, not objects: prompts and the facts of a product are long."""
