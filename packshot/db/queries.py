@@ -19,8 +19,8 @@ _ASSET: tuple[Any, ...] = (
     col(Product.sku), col(Product.title), col(ImageJob.shot), col(ImageJob.variant),
     (col(Store.public_base_url) + "/" + col(Asset.key)).label("url"), col(Asset.bucket), col(Asset.key),
     col(Asset.sha256), col(Asset.bytes), col(Asset.mime), col(Asset.width), col(Asset.height),
-    col(Asset.size_as_ordered), col(ImageJob.model), col(ImageJob.remark), col(ImageJob.key).label("job_key"), col(Asset.attempt_id),
-    col(Asset.created_at),
+    col(Asset.size_as_ordered), col(ImageJob.model), col(ImageJob.remark), col(ImageJob.key).label("job_key"),
+    col(Asset.attempt_id), col(Asset.created_at),
 )  # fmt: skip
 """What a list of assets says of each. Columns, not objects: prompts and the facts of a product are long."""
 
