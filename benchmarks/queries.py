@@ -86,6 +86,8 @@ def cases(engine: Engine, shape: Shape) -> list[Case]:
         keys = [str(connection.scalar(named, {"n": n})) for n in numbers]
         spool = text("SELECT spool_name FROM attempt WHERE id = :n")
         files = [str(connection.scalar(spool, {"n": n})) for n in numbers]
+        free = text("SELECT id FROM image_job WHERE state = 'planned' ORDER BY id LIMIT :n")
+        planned = connection.scalars(free, {"n": WARM_UP + CALLS}).all()
 
     def sku(n: int) -> str:
         return f"SKU-{numbers[n] // 3:07}"
@@ -119,7 +121,7 @@ def cases(engine: Engine, shape: Shape) -> list[Case]:
         return {"since": since, "until": since + timedelta(minutes=5)}
 
     def claimed(n: int) -> Claim:
-        claim = ledger.claim(shape.first_planned + n)
+        claim = ledger.claim(planned[n])
         assert claim is not None
         return claim
 

@@ -253,6 +253,13 @@ _FACTS = (
 )
 
 
+_OTHER = aliased(ImageJob)
+_BESIDE = select(
+    select(func.max(col(_OTHER.key))).where(col(_OTHER.key) < col(ImageJob.key)).scalar_subquery(),
+    select(func.min(col(_OTHER.key))).where(col(_OTHER.key) > col(ImageJob.key)).scalar_subquery(),
+)
+
+
 def _of(catalog: str, code: str) -> ColumnElement[bool]:
     chosen: ColumnElement[bool] = true()
     if code:
@@ -265,11 +272,7 @@ def _of(catalog: str, code: str) -> ColumnElement[bool]:
 
 def _neighbours(session: Session, keys: Sequence[str]) -> list[str]:
     """Of all jobs' keys, those next to each of these: no other one has as much in common with it."""
-    job = aliased(ImageJob)
-    before = select(func.max(col(job.key))).where(col(job.key) < col(ImageJob.key)).scalar_subquery()
-    after = select(func.min(col(job.key))).where(col(job.key) > col(ImageJob.key)).scalar_subquery()
-    beside = select(before, after)
-    found = [row for part in chunks(keys) for row in session.execute(beside.where(col(ImageJob.key).in_(part)))]
+    found = [row for part in chunks(keys) for row in session.execute(_BESIDE.where(col(ImageJob.key).in_(part)))]
     return [key for row in found for key in row if key is not None]
 
 
