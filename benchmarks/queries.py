@@ -145,7 +145,7 @@ def cases(engine: Engine, shape: Shape) -> list[Case]:
         Case("runs", lambda n: queries.runs(engine, 20)),
         Case("rejects", lambda n: queries.rejects(engine, run_of(n))),
         Case("unfinished of a run", lambda n: queries.unfinished(engine, run_of(n)), whole=True),
-        Case("holds, the first", lambda n: holds(engine, limit=PAGE)),
+        Case("holds --limit 20", lambda n: holds(engine, limit=20)),
         Case("holds, all", lambda n: holds(engine), whole=True),
         Case("holds resolve KEY", lambda n: find(engine, [keys[n][:10]])),
         Case("holds resolve --code skipped", lambda n: find_all(engine, Code.SKIPPED), whole=True),

@@ -231,6 +231,8 @@ _COST = (
     .where(col(Attempt.job_id) == col(ImageJob.id))
     .scalar_subquery()
 )
+# Counted for each: an EXISTS, PostgreSQL would answer by reading all that are open.
+_RECEIVED = select(func.count()).where(_open(col(ImageJob.id))).scalar_subquery() > 0
 _FACTS = (
     select(
         *(
@@ -244,7 +246,7 @@ _FACTS = (
         col(Store.public_base_url),
         _CALLS,
         _COST,
-        exists().where(_open(col(ImageJob.id))),
+        _RECEIVED,
     )
     .join(Product, col(ImageJob.product_id) == col(Product.id))
     .outerjoin(Asset, (col(Asset.job_id) == col(ImageJob.id)) & col(Asset.replaced_at).is_(None))

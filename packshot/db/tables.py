@@ -121,7 +121,7 @@ class ImageJob(SQLModel, table=True):
     __tablename__ = "image_job"
     __table_args__ = (
         CheckConstraint(f"state in ({', '.join(repr(s.value) for s in JobState)})", name="image_job_state"),
-        Index("ix_image_job_state_code", "state", "code", "updated_at"),
+        Index("ix_image_job_state_code", "state", "code", "updated_at", "id"),
     )
 
     id: int | None = Field(default=None, primary_key=True)

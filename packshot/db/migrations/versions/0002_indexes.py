@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.create_index("ix_product_product_key", "product", ["product_key"])
     # The lease was never looked for by itself, and each sign of life wrote it into the index.
     op.drop_index("ix_image_job_state_lease", "image_job")
-    op.create_index("ix_image_job_state_code", "image_job", ["state", "code", "updated_at"])
+    op.create_index("ix_image_job_state_code", "image_job", ["state", "code", "updated_at", "id"])
     op.create_index(
         "ix_run_job_unfinished", "run_job", ["run_id", "position"], sqlite_where=_UNFINISHED,
         postgresql_where=_UNFINISHED,
