@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,8 @@ out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
 PLAIN_EVERY = 5.0  # seconds between lines where there is no terminal
+DRAWN_EVERY = 0.5
+LOOKING = 0.05  # of the time at most: a look counts the run's images, and the database has other work
 
 
 def print_json(value: Any) -> None:
@@ -77,8 +80,11 @@ def _watch(engine: Engine, ended: threading.Event) -> None:
     columns = (TextColumn("images"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("planning", total=None)
-        while not ended.wait(0.5):
+        pause = DRAWN_EVERY
+        while not ended.wait(pause):
+            began = time.monotonic()
             total, done, line = _standing(engine, runs)
+            pause = max(DRAWN_EVERY, (time.monotonic() - began) / LOOKING)
             bar.update(task, total=total or None, completed=done, description=line)
 
 

@@ -88,8 +88,9 @@ def postgres_binaries() -> Path | None:
 class PostgresServer:
     """A server of our own in a folder of its own; :meth:`stop` and :meth:`start` keep the port and the data."""
 
-    def __init__(self, bin_folder: Path) -> None:
+    def __init__(self, bin_folder: Path, shared_buffers: str = "16MB") -> None:
         self._bin = bin_folder
+        self._buffers = shared_buffers
         self._folder = Path(mkdtemp(prefix="packshot-pg-"))  # short: a socket's path has 107 bytes at most
         self._port = free_ports(1)[0]
         self._admin = f"host=127.0.0.1 port={self._port} user=postgres dbname=postgres"
@@ -119,7 +120,7 @@ class PostgresServer:
                 [
                     *self._as_postgres, self._bin / "postgres", "-D", self._folder / "data", "-h", "127.0.0.1",
                     "-p", str(self._port), "-k", self._folder,
-                    "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=120",
+                    "-c", "fsync=off", "-c", f"shared_buffers={self._buffers}", "-c", "max_connections=120",
                 ],
                 cwd=self._folder, stdout=log, stderr=log,
             )  # fmt: skip

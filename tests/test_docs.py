@@ -24,7 +24,7 @@ from sqlalchemy import text
 import packshot
 from packshot.catalog.options import KEY_PARTS, TARGETS, FormatName
 from packshot.cli import app
-from packshot.db.engine import open_engine
+from packshot.db.engine import head_revision, open_engine
 from packshot.db.queries import runs
 from packshot.db.types import JobState
 from packshot.inputs.catalog_file import load_catalog_file
@@ -148,7 +148,7 @@ def printed(outputs: dict[str, str], words: str) -> str:
 
 
 def test_the_commands_do_what_the_page_says(outputs: dict[str, str], checkout: Checkout, prefect: PrefectApi) -> None:
-    assert "at revision 0001" in printed(outputs, "packshot doctor")
+    assert f"at revision {head_revision()}" in printed(outputs, "packshot doctor")
     assert "FAIL" not in printed(outputs, "packshot doctor")
     assert "9 images wanted" in printed(outputs, f"packshot plan {EXAMPLE}\n")
     assert "3 of 3 images are permanent (3 new)" in printed(outputs, f"packshot run {EXAMPLE} --limit 3")
@@ -169,7 +169,7 @@ def test_the_queries_run(outputs: dict[str, str], checkout: Checkout) -> None:
     assert [row["product_key"] for row in pictures][:2] == ["canvas-backpack", "ceramic-vase"]
     assert len(pictures) == 9
     assert {row["dollars"] for row in pictures} == {0.09}
-    assert [(row["calls"], row["without_picture"]) for row in accounts] == [(3, 0), (6, 0)]
+    assert [(row["calls"], row["archived"]) for row in accounts] == [(0, 9), (6, 9), (3, 3)]
 
 
 def test_the_python_code_runs(outputs: dict[str, str], checkout: Checkout) -> None:

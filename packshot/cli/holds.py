@@ -29,12 +29,13 @@ def list_holds(
     context: typer.Context,
     catalog: Annotated[str, typer.Option(help="Only of this catalog.")] = "",
     code: Annotated[str, typer.Option(help="Only held with this code, for example wrong_size.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = 0,
     as_json: Json = False,
 ) -> None:
     """List the images that wait for a person, with what they cost so far and what can be done."""
     if context.invoked_subcommand:
         return
-    found = holds(ready_engine(load_settings()), catalog, _code(code) if code else "")
+    found = holds(ready_engine(load_settings()), catalog, _code(code) if code else "", limit or None)
     rows = found if as_json else [row | {"since": row["since"][:16].replace("T", " ")} for row in found]
     print_rows(rows, COLUMNS, as_json, "Nothing waits for you.")
 

@@ -135,12 +135,17 @@ def assets(
     product: Annotated[str, typer.Option(help="Only this product key or SKU.")] = "",
     shot: Annotated[str, typer.Option(help="Only this shot.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many; 0: all.")] = 0,
+    run: Annotated[int | None, typer.Option(help="Only what this run was to see to.")] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
     contact_sheet: Annotated[Path | None, typer.Option(help="Also write a JPEG with thumbnails of them.")] = None,
     as_json: ask.Json = False,
 ) -> None:
     """List the permanent images."""
     settings = load_settings()
-    found = queries.assets(ready_engine(settings), catalog=catalog, product=product, shot=shot, limit=limit or None)
+    found = queries.assets(
+        ready_engine(settings), catalog=catalog, product=product, shot=shot, run_id=run, limit=limit or None,
+        newest=newest,
+    )  # fmt: skip
     if contact_sheet and found:
         from packshot.run_sheet import save_contact_sheet
 

@@ -15,12 +15,14 @@ from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, exists, func, or_, select, true, update
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from packshot.db.ledger import Ledger
 from packshot.db.moves import ALLOWED, IllegalMove
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Store
 from packshot.db.types import JobState as S
+from packshot.db.upsert import chunks
 from packshot.errors import Code, ConfigError, code_of
 
 SHORTEST = 6  # characters of a key that are enough to name a job, if they name one only
@@ -72,15 +74,16 @@ class Waiting:
 
 
 # --- looking --------------------------------------------------------------------------------------------------
-def holds(engine: Engine, catalog: str = "", code: str = "") -> list[dict[str, Any]]:
+def holds(engine: Engine, catalog: str = "", code: str = "", limit: int | None = None) -> list[dict[str, Any]]:
     """The jobs that wait for a person, longest waiting first; only of this catalog or code, where given.
 
-    ``key`` is short and names one waiting job only; ``job_key`` is whole. ``url`` is the picture to look at, where
+    ``key`` is short and names this job only; ``job_key`` is whole. ``url`` is the picture to look at, where
     there is one. Money in US dollars.
     """
     with Session(engine) as session:
-        short = short_keys(session.scalars(select(col(ImageJob.key)).where(_WAITS)).all())
-        jobs = _load(session, _HELD & _of(catalog, code))
+        jobs = _load(session, _HELD & _of(catalog, code), limit)
+        keys = [job.key for job in jobs]
+        short = short_keys(list({*keys, *_neighbours(session, keys)}))
     return [
         {
             "key": short[job.key],
@@ -123,8 +126,11 @@ def find(engine: Engine, given: Sequence[str]) -> list[Waiting]:
             wanted = text.strip().lower()
             if len(wanted) < SHORTEST:
                 raise _refuse(f"the key {text!r} is too short: give {SHORTEST} characters or more")
-            begins = col(ImageJob.key).startswith(wanted, autoescape=True)
-            jobs = _load(session, begins & _WAITS, NAMED + 1) or _load(session, begins, NAMED + 1)
+            key = col(ImageJob.key)
+            # As a range too, which the index of the keys serves in any collation; "g" is beyond the last hex digit.
+            begins = (key >= wanted) & (key < wanted + "g") & key.startswith(wanted, autoescape=True)
+            named = col(ImageJob.id).in_(session.scalars(select(col(ImageJob.id)).where(begins)).all())
+            jobs = _load(session, named & _WAITS, NAMED + 1) or _load(session, named, NAMED + 1)
             if not jobs:
                 raise _refuse(f"no image has a key that begins with {text!r}")
             if len(jobs) > 1:
@@ -225,12 +231,34 @@ _COST = (
     .where(col(Attempt.job_id) == col(ImageJob.id))
     .scalar_subquery()
 )
+# Counted for each: an EXISTS, PostgreSQL would answer by reading all that are open.
+_RECEIVED = select(func.count()).where(_open(col(ImageJob.id))).scalar_subquery() > 0
 _FACTS = (
-    select(ImageJob, Product, Asset, Store, _CALLS, _COST, exists().where(_open(col(ImageJob.id))))
+    select(
+        *(
+            getattr(ImageJob, name)
+            for name in ("id", "key", "shot", "variant", "model", "state", "code", "message", "updated_at")
+        ),
+        col(Product.catalog),
+        col(Product.product_key),
+        col(Product.variant_key),
+        col(Asset.key),
+        col(Store.public_base_url),
+        _CALLS,
+        _COST,
+        _RECEIVED,
+    )
     .join(Product, col(ImageJob.product_id) == col(Product.id))
     .outerjoin(Asset, (col(Asset.job_id) == col(ImageJob.id)) & col(Asset.replaced_at).is_(None))
     .outerjoin(Store, col(Asset.bucket) == col(Store.bucket))
     .order_by(col(ImageJob.updated_at), col(ImageJob.id))
+)
+
+
+_OTHER = aliased(ImageJob)
+_BESIDE = select(
+    select(func.max(col(_OTHER.key))).where(col(_OTHER.key) < col(ImageJob.key)).scalar_subquery(),
+    select(func.min(col(_OTHER.key))).where(col(_OTHER.key) > col(ImageJob.key)).scalar_subquery(),
 )
 
 
@@ -239,20 +267,33 @@ def _of(catalog: str, code: str) -> ColumnElement[bool]:
     if code:
         chosen = chosen & (col(ImageJob.code) == code)
     if catalog:
-        chosen = chosen & (col(Product.catalog) == catalog)
+        is_of_it = exists().where(col(Product.id) == col(ImageJob.product_id), col(Product.catalog) == catalog)
+        chosen = chosen & is_of_it
     return chosen
 
 
+def _neighbours(session: Session, keys: Sequence[str]) -> list[str]:
+    """Of all jobs' keys, those next to each of these: no other one has as much in common with it."""
+    found = [row for part in chunks(keys) for row in session.execute(_BESIDE.where(col(ImageJob.key).in_(part)))]
+    return [key for row in found for key in row if key is not None]
+
+
 def _load(session: Session, which: ColumnElement[bool], limit: int | None = None) -> list[Waiting]:
-    rows = session.execute(_FACTS.where(which).limit(limit), execution_options={"populate_existing": True})
+    """The longest waiting first, at most ``limit``: of these alone it is looked up what they cost and came to."""
+    chosen = select(col(ImageJob.id)).where(which)
+    ids = session.scalars(chosen.order_by(col(ImageJob.updated_at), col(ImageJob.id)).limit(limit)).all()
+    rows = [row for part in chunks(ids) for row in session.execute(_FACTS.where(col(ImageJob.id).in_(part)))]
     return [
         Waiting(
-            job_id=job.id, key=job.key, catalog=product.catalog, product_key=product.product_key,
-            variant_key=product.variant_key, shot=job.shot, variant=job.variant, model=job.model, state=S(job.state),
-            code=job.code or "", message=job.message, calls=calls, cost_micro=int(cost), received=received,
-            url=f"{store.public_base_url}/{asset.key}" if asset else None, since=job.updated_at,
+            job_id=job_id, key=key, catalog=catalog, product_key=product_key, variant_key=variant_key, shot=shot,
+            variant=variant, model=model, state=S(state), code=code or "", message=message, calls=calls,
+            cost_micro=int(cost), received=received, url=f"{base_url}/{object_key}" if object_key else None,
+            since=since,
         )
-        for job, product, asset, store, calls, cost, received in rows
+        for (
+            job_id, key, shot, variant, model, state, code, message, since, catalog, product_key, variant_key,
+            object_key, base_url, calls, cost, received,
+        ) in rows
     ]  # fmt: skip
 
 

@@ -134,7 +134,8 @@ class Ledger(Moves):
             return self._insert(session, attempt, number=earlier + 1)
 
         def reserved(session: Session) -> int | None:
-            return session.exec(select(Attempt.id).where(Attempt.spool_name == claim.spool_name)).first()
+            of_job = Attempt.job_id == claim.job_id
+            return session.exec(select(Attempt.id).where(of_job, Attempt.spool_name == claim.spool_name)).first()
 
         result = self.lasting(reserve, reserved)
         if isinstance(result, str):

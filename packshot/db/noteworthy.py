@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine, exists, func
 from sqlmodel import Session, col, select
 
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run, RunJob
@@ -75,14 +75,15 @@ def picture(engine: Engine, job_id: int) -> Picture:
 
 def held_in_planning(engine: Engine, run_id: int, limit: int) -> list[Picture]:
     """Images that are held since this run because a photo cannot be read: no task run ever saw them."""
+    # Not a join with the run's jobs: what is held so is little, and the index of states has it.
+    began = select(Run.started_at).where(Run.id == run_id).scalar_subquery()
+    of_run = exists().where(col(RunJob.run_id) == run_id, col(RunJob.job_id) == col(ImageJob.id))
     query = (
         select(ImageJob, Product)
-        .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
-        .join(Run, col(Run.id) == col(RunJob.run_id))
         .join(Product, col(ImageJob.product_id) == col(Product.id))
-        .where(RunJob.run_id == run_id, ImageJob.state == JobState.HELD, ImageJob.code == Code.REFERENCE_UNAVAILABLE)
-        .where(col(ImageJob.updated_at) >= col(Run.started_at))
-        .order_by(col(RunJob.position))
+        .where(ImageJob.state == JobState.HELD, ImageJob.code == Code.REFERENCE_UNAVAILABLE)
+        .where(col(ImageJob.updated_at) >= began, of_run)
+        .order_by(col(ImageJob.id))
         .limit(limit)
     )
     with Session(engine) as session:

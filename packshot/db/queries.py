@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, func, text
+from sqlalchemy import Engine, func, literal_column, text, union
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -13,6 +13,16 @@ from packshot.db.tables import Asset, ImageJob, Product, Reject, Run, RunJob, St
 from packshot.db.types import JobState
 from packshot.db.upsert import chunks
 from packshot.errors import Code, code_of
+
+_ASSET: tuple[Any, ...] = (
+    col(Asset.id).label("asset_id"), col(Product.catalog), col(Product.product_key), col(Product.variant_key),
+    col(Product.sku), col(Product.title), col(ImageJob.shot), col(ImageJob.variant),
+    (col(Store.public_base_url) + "/" + col(Asset.key)).label("url"), col(Asset.bucket), col(Asset.key),
+    col(Asset.sha256), col(Asset.bytes), col(Asset.mime), col(Asset.width), col(Asset.height),
+    col(Asset.size_as_ordered), col(ImageJob.model), col(ImageJob.remark), col(ImageJob.key).label("job_key"),
+    col(Asset.attempt_id), col(Asset.created_at),
+)  # fmt: skip
+"""What a list of assets says of each. Columns, not objects: prompts and the facts of a product are long."""
 
 
 def job_states(engine: Engine, keys: Sequence[str]) -> dict[str, JobState]:
@@ -34,52 +44,42 @@ def assets(
     shot: str = "",
     run_id: int | None = None,
     limit: int | None = None,
+    newest: bool = False,
 ) -> list[dict[str, Any]]:
-    """Assets with what they show, in the order of product and shot. ``product`` is a product key or a SKU."""
+    """Assets with what they show. ``product`` is a product key or a SKU.
+
+    Each order is one that an index has, so that the first of a million come at once: ``newest`` first; a run's in the
+    order of the run; a catalog's by product key; others as the products came, and the shots of each.
+    """
     query = (
-        select(Asset, ImageJob, Product, Store)
+        select_columns(*_ASSET)
         .join(ImageJob, col(Asset.job_id) == col(ImageJob.id))
         .join(Product, col(ImageJob.product_id) == col(Product.id))
         .join(Store, col(Asset.bucket) == col(Store.bucket))
         .where(col(Asset.replaced_at).is_(None))
-        .order_by(col(Product.id), col(ImageJob.id))
+        .limit(limit)
     )
+    order: list[Any] = [col(ImageJob.product_id), col(ImageJob.id)]
     if catalog:
-        query = query.where(Product.catalog == catalog)
+        query = query.where(col(Product.catalog) == catalog)
+        order = [col(Product.product_key), col(Product.variant_key), col(ImageJob.id)]
     if product:
-        query = query.where((Product.product_key == product) | (Product.sku == product))
+        # Two look-ups, each in an index of its own: an OR of both beside joins is often read as a scan.
+        ids = union(
+            select_columns(col(Product.id)).where(col(Product.product_key) == product),
+            select_columns(col(Product.id)).where(col(Product.sku) == product),
+        )
+        query = query.where(col(Product.id).in_(ids))
     if shot:
-        query = query.where(ImageJob.shot == shot)
+        query = query.where(col(ImageJob.shot) == shot)
     if run_id is not None:
-        query = query.join(RunJob, col(RunJob.job_id) == col(ImageJob.id)).where(RunJob.run_id == run_id)
-    with Session(engine) as session:
-        return [
-            {
-                "asset_id": asset.id,
-                "catalog": item.catalog,
-                "product_key": item.product_key,
-                "variant_key": item.variant_key,
-                "sku": item.sku,
-                "title": item.title,
-                "shot": job.shot,
-                "variant": job.variant,
-                "url": f"{store.public_base_url}/{asset.key}",
-                "bucket": asset.bucket,
-                "key": asset.key,
-                "sha256": asset.sha256,
-                "bytes": asset.bytes,
-                "mime": asset.mime,
-                "width": asset.width,
-                "height": asset.height,
-                "size_as_ordered": asset.size_as_ordered,
-                "model": job.model,
-                "remark": job.remark,
-                "job_key": job.key,
-                "attempt_id": asset.attempt_id,
-                "created_at": asset.created_at.isoformat(),
-            }
-            for asset, job, item, store in session.exec(query.limit(limit) if limit else query)
-        ]
+        query = query.join(RunJob, col(RunJob.job_id) == col(ImageJob.id)).where(col(RunJob.run_id) == run_id)
+        order = [col(RunJob.position)]
+    if newest:
+        order = [col(Asset.id).desc()]
+    with engine.connect() as connection:
+        rows = [dict(row) for row in connection.execute(query.order_by(*order)).mappings()]
+    return [row | {"created_at": row["created_at"].isoformat()} for row in rows]
 
 
 def number_of_assets(engine: Engine, run_id: int) -> int:
@@ -115,6 +115,7 @@ def rejects(engine: Engine, run_id: int | None = None) -> list[dict[str, Any]]:
 def unfinished(engine: Engine, run_id: int | None = None) -> list[dict[str, Any]]:
     """A run's jobs that are not archived, each with its reason; without ``run_id``, of the latest run."""
     latest = select(func.max(Run.id)).scalar_subquery()
+    unarchived = col(RunJob.outcome) != literal_column("'archived'")  # as the index of these has it
     # Columns, not objects: a run that stopped early has thousands of these, and prompts are long.
     columns: tuple[Any, ...] = (
         col(RunJob.outcome), col(Product.product_key), col(Product.variant_key), col(ImageJob.shot),
@@ -124,7 +125,7 @@ def unfinished(engine: Engine, run_id: int | None = None) -> list[dict[str, Any]
         select_columns(*columns)
         .join(ImageJob, col(RunJob.job_id) == col(ImageJob.id))
         .join(Product, col(ImageJob.product_id) == col(Product.id))
-        .where(col(RunJob.run_id) == (latest if run_id is None else run_id), col(RunJob.outcome) != "archived")
+        .where(col(RunJob.run_id) == (latest if run_id is None else run_id), unarchived)
         .order_by(col(RunJob.position))
     )
     with engine.connect() as connection:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Self
 
-from sqlalchemy import case, func, update
+from sqlalchemy import case, exists, func, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -49,12 +49,24 @@ class WorkItem:
     paid: bool = False
 
     @classmethod
-    def of(cls, job: ImageJob, product: Product, now: datetime) -> Self:
-        assert job.id is not None
-        name = "/".join(filter(None, (product.product_key, product.variant_key)))
-        number = f" {job.variant}" if job.variant > 1 else ""
-        wait = (job.retry_at - now).total_seconds() if job.retry_at and job.updated_at <= now else 0.0
-        return cls(job.id, f"{name} {job.shot}{number}", max(0.0, wait), job.state == JobState.GENERATED)
+    def of(cls, row: Any, now: datetime) -> Self:
+        """``row``: with the columns ``_OF_WORK``."""
+        name = "/".join(filter(None, (row.product_key, row.variant_key)))
+        number = f" {row.variant}" if row.variant > 1 else ""
+        wait = (row.retry_at - now).total_seconds() if row.retry_at and row.updated_at <= now else 0.0
+        return cls(row.id, f"{name} {row.shot}{number}", max(0.0, wait), row.state == JobState.GENERATED)
+
+
+# Columns, not objects: prompts and the facts of a product are long, and a window has hundreds.
+_OF_WORK: tuple[Any, ...] = (
+    col(ImageJob.id), col(ImageJob.state), col(ImageJob.shot), col(ImageJob.variant), col(ImageJob.retry_at),
+    col(ImageJob.updated_at), col(Product.product_key), col(Product.variant_key), col(Generation.expires_at),
+)  # fmt: skip
+
+
+def _size(session: Session, run_id: int) -> int:
+    """How many jobs the run has to see to. Positions have no gaps, so the last one says it without counting."""
+    return session.exec(select(func.coalesce(func.max(RunJob.position) + 1, 0)).where(RunJob.run_id == run_id)).one()
 
 
 class Runs:
@@ -151,13 +163,12 @@ class Runs:
 
     def size(self, run_id: int) -> int:
         """How many jobs the run has to see to; they have the positions 0 to size - 1."""
-        counted = select(func.count()).where(RunJob.run_id == run_id)
-        return self._ledger.read(lambda session: session.exec(counted).one())
+        return self._ledger.read(lambda session: _size(session, run_id))
 
     def work(self, run_id: int, first: int, count: int) -> list[WorkItem]:
         """The jobs at these positions that still have something to do; received images first, nearest end first."""
         query = (
-            select(ImageJob, Product, Generation.expires_at)
+            select_columns(*_OF_WORK)
             .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
             .join(Product, col(ImageJob.product_id) == col(Product.id))
             .outerjoin(
@@ -166,24 +177,34 @@ class Runs:
                 & col(Generation.archived_at).is_(None)
                 & col(Generation.lost_at).is_(None),
             )
-            .where(RunJob.run_id == run_id, col(RunJob.position).between(first, first + count - 1))
+            .where(col(RunJob.run_id) == run_id, col(RunJob.position).between(first, first + count - 1))
             .where(col(ImageJob.state).in_([JobState.PLANNED, JobState.GENERATED]))
             .order_by(col(RunJob.position))
         )
-        rows = self._ledger.read(lambda session: session.exec(query).all())
+        rows = self._ledger.read(lambda session: session.execute(query).all())
         now = self._ledger.now()
-        ordered = sorted(rows, key=lambda row: (row[0].state != JobState.GENERATED, row[2] or _FAR))
-        return [WorkItem.of(job, product, now) for job, product, _ in ordered]
+        ordered = sorted(rows, key=lambda row: (row.state != JobState.GENERATED, row.expires_at or _FAR))
+        return [WorkItem.of(row, now) for row in ordered]
 
     def progress(self, run_id: int) -> dict[str, int]:
-        """Number of the run's jobs in each state, those archived before it left out."""
+        """Number of the run's jobs in each state, those archived before it left out.
+
+        Asked every few seconds, so the jobs themselves are not read: those that are not archived are counted in the
+        index of states, and fewer from look to look; the others are what is left of the run's size.
+        """
+        of_run = exists().where(col(RunJob.run_id) == run_id, col(RunJob.job_id) == col(ImageJob.id))
         query = (
             select(ImageJob.state, func.count())
-            .join(RunJob, col(RunJob.job_id) == col(ImageJob.id))
-            .where(RunJob.run_id == run_id)
+            .where(col(ImageJob.state).in_([state for state in JobState if state is not JobState.ARCHIVED]), of_run)
             .group_by(ImageJob.state)
         )
-        return self._ledger.read(lambda session: dict(session.exec(query).all()))
+
+        def count(session: Session) -> dict[str, int]:
+            states = dict(session.exec(query).all())
+            archived = _size(session, run_id) - sum(states.values())
+            return states | ({JobState.ARCHIVED.value: archived} if archived else {})
+
+        return self._ledger.read(count)
 
     def get(self, run_id: int) -> Run:
         with Session(self._ledger.engine) as session:

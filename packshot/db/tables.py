@@ -24,7 +24,10 @@ def _time(nullable: bool = True, index: bool = False) -> Any:
     )
 
 
+# Written as the queries say it: a partial index serves those only whose conditions imply its own.
 _CURRENT = text("replaced_at IS NULL")
+_UNFINISHED = text("outcome != 'archived'")
+_OPEN = text("archived_at IS NULL AND lost_at IS NULL")
 
 
 class Run(SQLModel, table=True):
@@ -74,7 +77,7 @@ class Product(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     catalog: str
-    product_key: str
+    product_key: str = Field(index=True)
     variant_key: str = ""
     sku: str | None = Field(default=None, index=True, description="May be missing or shared")
     title: str = Field(default="", sa_type=Text)
@@ -118,7 +121,7 @@ class ImageJob(SQLModel, table=True):
     __tablename__ = "image_job"
     __table_args__ = (
         CheckConstraint(f"state in ({', '.join(repr(s.value) for s in JobState)})", name="image_job_state"),
-        Index("ix_image_job_state_lease", "state", "lease_until"),
+        Index("ix_image_job_state_code", "state", "code", "updated_at", "id"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -149,7 +152,10 @@ class RunJob(SQLModel, table=True):
     """A job that a run set out to make, and what became of it in that run."""
 
     __tablename__ = "run_job"
-    __table_args__ = (UniqueConstraint("run_id", "position"),)
+    __table_args__ = (
+        UniqueConstraint("run_id", "position"),
+        Index("ix_run_job_unfinished", "run_id", "position", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
+    )
 
     run_id: int = Field(foreign_key="run.id", primary_key=True)
     job_id: int = Field(foreign_key="image_job.id", primary_key=True, index=True)
@@ -161,6 +167,8 @@ class RunJob(SQLModel, table=True):
 class Attempt(SQLModel, table=True):
     """One API call: written before the call, settled after it. ``settled_at`` empty means: still in the air."""
 
+    __table_args__ = (Index("ix_attempt_model_started_at", "model", "started_at"),)
+
     id: int | None = Field(default=None, primary_key=True)
     job_id: int = Field(foreign_key="image_job.id", index=True)
     run_id: int = Field(foreign_key="run.id", index=True)
@@ -168,7 +176,9 @@ class Attempt(SQLModel, table=True):
     model: str
     wire_format: str
     price_micro: int = Field(description="Price of one call when it went out")
-    spool_name: str = Field(default="", description="What its files in the spool of that machine begin with")
+    spool_name: str = Field(
+        default="", index=True, description="What its files in the spool of that machine begin with"
+    )
     started_at: datetime = _time(nullable=False)
     settled_at: datetime | None = _time()
     code: str | None = Field(default=None, description="Empty on success")
@@ -185,6 +195,8 @@ class Attempt(SQLModel, table=True):
 
 class Generation(SQLModel, table=True):
     """What a paid call brought back: a temporary URL with its end; without one, the image is in the spool."""
+
+    __table_args__ = (Index("ix_generation_open", "expires_at", sqlite_where=_OPEN, postgresql_where=_OPEN),)
 
     id: int | None = Field(default=None, primary_key=True)
     job_id: int = Field(foreign_key="image_job.id", index=True)
