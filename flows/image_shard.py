@@ -21,6 +21,7 @@ from packshot.db.types import JobState
 from packshot.errors import Code
 from packshot.settings import load_settings
 from packshot.stopping import CANCELLED
+from packshot.stopwatch import Step
 from packshot.studio import ARCHIVES_AT_ONCE, Outcome, Studio
 from packshot.studios import open_studio
 from packshot.window import Window
@@ -62,7 +63,8 @@ def make_images(studio: Studio, limit: ProviderLimit, first: int, count: int, ar
     for item in items.values():
         window.put(item.job_id, item.wait, last=item.paid)
     try:
-        with limit.hold(studio.concurrency, lambda: studio.stopped):
+        with studio.watch.of(Step.LIMIT) as waiting, limit.hold(studio.concurrency, lambda: studio.stopped):
+            waiting.then(Step.WORK)
             try:
                 for job_id, future in window.run():
                     outcome = outcome_of(future)
