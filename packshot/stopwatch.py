@@ -21,6 +21,8 @@ from typing import Any, Self
 class Step(StrEnum):
     """A part of an image's way, or of the process's."""
 
+    __hash__ = str.__hash__  # an enum's own is slow Python, and every image takes some hundred looks
+
     IMAGE = "image"
     """One try at an image, all in all."""
     SLOT = "slot"
@@ -40,6 +42,9 @@ class Step(StrEnum):
     """The process waits for its slots of the limit that all runs share."""
     WORK = "work"
     """The process has them."""
+
+
+_OF_SLOTS = {Step.IMAGE, Step.SLOT, Step.TAKEN, Step.CALL, Step.WORK}  # what the use of the slots follows from
 
 
 class Use(StrEnum):
@@ -136,7 +141,7 @@ class Stopwatch:
         self._began = self._last = now()
         self._cpu_began = cpu()
         self._was_held_back = False
-        self._inside: Counter[Step] = Counter()
+        self._inside = Counter(dict.fromkeys(Step, 0))
         self._use = [0.0] * len(Use)
         self._steps = {step: _Lengths() for step in Step}
         self._counts: Counter[str] = Counter()
@@ -177,17 +182,20 @@ class Stopwatch:
         """This thread leaves one step, in which it was ``since`` then, and enters another. Returns the time."""
         with self._lock:
             now = self._now()
-            self._pass(now)
+            of_slots = left in _OF_SLOTS or entered in _OF_SLOTS
+            if of_slots:
+                self._pass(now)
             if left is not None:
                 self._inside[left] -= 1
                 self._steps[left].add(now - since)
             if entered is not None:
                 self._inside[entered] += 1
-            self._was_held_back = self._held_back()
+            if of_slots:
+                self._was_held_back = self._held_back()
             return now
 
     def _pass(self, now: float) -> None:
-        """Book the time since the last mark. Outside of WORK the slots are not ours."""
+        """Book the time since the slots' last mark. Outside of WORK they are not ours."""
         passed, self._last = now - self._last, now
         if self._inside[Step.WORK] and passed:
             for number, slots in enumerate(slot_use(self._slots, self._inside, self._was_held_back)):

@@ -62,7 +62,8 @@ def test_two_workers_add_up() -> None:
     assert found.share(Use.CALLS) == pytest.approx(0.75)
     assert found.share(Use.HELD_BACK) == pytest.approx(0.2)
     call = found.steps[Step.CALL]
-    assert (call.times, call.seconds, call.mean) == (120, 160, pytest.approx(4 / 3))
+    assert (call.times, call.seconds) == (120, 160)
+    assert call.mean == pytest.approx(4 / 3)
     assert 3.0 <= call.p95 <= 3.3
     assert found.processors == pytest.approx(0.2)
 
