@@ -25,8 +25,8 @@ _USES = {
     Use.CALLS: "calls",
     Use.STARTING: "calls about to go out",
     Use.HELD_BACK: "held back after 429s or failures",
-    Use.HOMEWARD: "no image ready: all were on their way home",
-    Use.NO_IMAGE: "no image in work",
+    Use.HOMEWARD: "no image in work was ready for a call",
+    Use.NO_IMAGE: "fewer images in work than slots",
 }
 
 

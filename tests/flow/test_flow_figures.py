@@ -37,21 +37,21 @@ def figures_of_run(shop: Shop, images: int) -> tuple[Figures, str]:
 
 
 def test_few_slots_and_a_slow_provider(shop: Shop, prefect: PrefectApi) -> None:
-    shop.emulator.latency = 0.8
+    shop.emulator.latency = 1.5
     shop.set(CONCURRENCY=2)
-    report = shop.run(write_catalog(shop.folder / "c.csv", 20))
+    report = shop.run(write_catalog(shop.folder / "c.csv", 12))
     found = report.figures
     assert found
-    assert (found.images, found.calls, found.slots, found.processes) == (20, 20, 2, 1)
+    assert (found.images, found.calls, found.slots, found.processes) == (12, 12, 2, 1)
     assert found.share(Use.CALLS) > 0.8
-    assert found.steps[Step.CALL].mean == pytest.approx(0.8, rel=0.5)
-    assert found.steps[Step.DATABASE].times == 4 * 20
-    assert all(found.steps[step].times == 20 for step in (Step.IMAGE, Step.SLOT, Step.DOWNLOAD, Step.UPLOAD))
+    assert found.steps[Step.CALL].mean >= 1.5
+    assert found.steps[Step.DATABASE].times == 4 * 12
+    assert all(found.steps[step].times == 12 for step in (Step.IMAGE, Step.SLOT, Step.DOWNLOAD, Step.UPLOAD))
     assert "The provider is the limit" in advice(found)
     assert "PACKSHOT_CONCURRENCY (now 2)" in report.markdown()
     [shown] = [one for one in prefect.artifacts(str(report.run.flow_run_id)) if one["key"] == "c-report"]
     assert "## What limited it" in shown["data"]
-    assert "| provider (the call) | 20 |" in shown["data"]
+    assert "| provider (the call) | 12 |" in shown["data"]
 
 
 def test_slow_downloads(shop: Shop) -> None:
