@@ -25,7 +25,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.states import Completed, Failed
 from prefect.utilities.annotations import opaque
 
-from flows.image_shard import THREADS, image_shard, make_images, outcome_of, submit_image
+from flows.image_shard import THREADS, image_shard, make_images, outcome_of, slots_held, submit_image
 from packshot.db.running import noted_stop
 from packshot.errors import Code
 from packshot.memory import settle_down
@@ -90,7 +90,7 @@ def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> 
                 if options.workers > 1:
                     notes += share_out(studio, started.size, options.workers, progress)
                 else:
-                    with limit.hold(concurrency, lambda: studio.stopped):
+                    with slots_held(limit, studio):
                         if started.size > settings.shard_size:
                             _make_in_shards(studio, started, progress)
                         else:

@@ -5,7 +5,8 @@ Needs: a run that `catalog-imaging` has planned and goes on; it starts this flow
 Safe to re-run: always; jobs that are done or in other hands are left alone. In a run that is closed it buys nothing.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from packshot.errors import Code
 from packshot.memory import few_arenas
 from packshot.settings import load_settings
 from packshot.stopping import CANCELLED
+from packshot.stopwatch import Step
 from packshot.studio import Outcome, Studio
 from packshot.studios import is_open, open_studio
 from packshot.window import Window
@@ -49,12 +51,20 @@ def image_shard(run_id: int, first: int, count: int, concurrency: int, progress:
         limit = stack.enter_context(ProviderLimit(settings))
         studio = stack.enter_context(open_studio(settings, run_id, limit.share(concurrency)))
         if not is_part:
-            stack.enter_context(limit.hold(studio.concurrency, lambda: studio.stopped))
+            stack.enter_context(slots_held(limit, studio))
         make_images(studio, first, count, progress)
         if studio.stop_reason:
             note_stop(studio.ledger, run_id, studio.stop_reason)
             return Failed(name="Stopped", message=studio.stop_reason[1])
     return Completed(message=f"{count} images seen to")
+
+
+@contextmanager
+def slots_held(limit: ProviderLimit, studio: Studio) -> Iterator[None]:
+    """The provider's slots are ours: wait for them, and hold them while images are made."""
+    with studio.watch.of(Step.LIMIT) as waiting, limit.hold(studio.concurrency, lambda: studio.stopped):
+        waiting.then(Step.WORK)
+        yield
 
 
 def make_images(studio: Studio, first: int, count: int, artifact: UUID) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from packshot.download import DownloadPolicy, disk_errors, download
 from packshot.image_check import check_image
+from packshot.stopwatch import Step, Timing, untimed
 from packshot.storage import ObjectStore, object_key
 from packshot.worker import this_worker
 
@@ -57,41 +58,46 @@ def archive_image(
     max_pixels: int,
     spool: Path,
     expires_at: datetime | None = None,
+    timing: Timing = untimed,
 ) -> Archived:
     """Download or read ``source``, check that it is a whole image, store it and verify what the store holds.
 
     ``expected`` is (width, height) as ordered; None accepts any. ``provenance`` becomes object metadata. A file as
     ``source`` stays where it is; a download passes through ``spool`` and leaves nothing there. Safe to repeat: the
-    key follows from the bytes.
+    key follows from the bytes. ``timing`` times its steps.
 
     Raises:
         ArchiveError: as :func:`packshot.download.download`, :func:`packshot.image_check.check_image` and
             :meth:`packshot.storage.ObjectStore.put_image` say.
     """
     if isinstance(source, Path):
-        return _store(source, *_hashes(source), expected, destination, provenance, store, max_pixels)
+        return _store(source, None, expected, destination, provenance, store, max_pixels, timing)
     with disk_errors(spool):
         spool.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(prefix=f"{DOWNLOADS}{this_worker()}-", dir=spool)
     with folder as temporary:
         path = Path(temporary) / "image"
-        got = download(source, path, policy, expires_at=expires_at)
-        return _store(path, got.sha256, got.md5, expected, destination, provenance, store, max_pixels)
+        with timing(Step.DOWNLOAD):
+            got = download(source, path, policy, expires_at=expires_at)
+        return _store(path, (got.sha256, got.md5), expected, destination, provenance, store, max_pixels, timing)
 
 
 def _store(
     path: Path,
-    sha256: str,
-    md5: bytes,
+    hashes: tuple[str, bytes] | None,
     expected: tuple[int, int] | None,
     destination: Destination,
     provenance: Mapping[str, str],
     store: ObjectStore,
     max_pixels: int,
+    timing: Timing,
 ) -> Archived:
-    facts = check_image(path, max_pixels)
+    with timing(Step.CHECK):
+        sha256, md5 = hashes or _hashes(path)
+        facts = check_image(path, max_pixels)
     key = object_key(store.prefix, destination.catalog, destination.product_name, destination.shot, sha256, facts.mime)
-    result = store.put_image(key, path, facts.mime, sha256, md5, provenance)
+    with timing(Step.UPLOAD):
+        result = store.put_image(key, path, facts.mime, sha256, md5, provenance)
     return Archived(
         bucket=store.bucket,
         key=key,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from packshot.advice import sentence
 from packshot.db.catalog_changes import first_of_each
 from packshot.db.catalog_diff import CatalogDiff
 from packshot.db.costs import costs
@@ -17,6 +18,8 @@ from packshot.db.queries import assets, number_of_assets, rejects, unfinished
 from packshot.db.tables import Run
 from packshot.db.types import RunState
 from packshot.errors import Code, code_of
+from packshot.figures import Figures, slot_rows, step_rows
+from packshot.run_figures import SLOT_HEAD, STEP_HEAD, read_figures
 
 TABLE_ROWS = 200  # rows of a table in the Prefect UI; it draws them all at once
 LINKED = 50  # products whose images the report links to
@@ -30,7 +33,7 @@ Row = dict[str, Any]
 class Report:
     """A finished run with its lists. ``rejects`` leaves out what was not selected on purpose; ``assets`` holds the
     first of ``pictures`` images, ``changes`` the first of what changed in the catalog; ``money`` is the run's row of
-    :func:`packshot.db.costs.costs`, None without calls."""
+    :func:`packshot.db.costs.costs`, None without calls; ``figures`` is what was measured, None without work."""
 
     run: Run
     unfinished: list[Row] = field(default_factory=list)
@@ -40,6 +43,7 @@ class Report:
     changes: list[Row] = field(default_factory=list)
     money: Row | None = None
     notes: list[str] = field(default_factory=list)
+    figures: Figures | None = None
 
     @property
     def diff(self) -> CatalogDiff:
@@ -73,7 +77,8 @@ class Report:
     def markdown(self) -> str:
         """The report artifact in the Prefect UI. Its length hardly grows with the run's."""
         parts = (
-            self._summary(), self._sums(), self._not_made(), self._refused(), self._changed(), self._links(),
+            self._summary(), self._sums(), self._limits(), self._not_made(), self._refused(), self._changed(),
+            self._links(),
         )  # fmt: skip
         return "\n".join(line for part in parts for line in (*part, "")).rstrip() + "\n"
 
@@ -145,6 +150,17 @@ class Report:
             ("spent", "maximum", "for each permanent image"),
             [(_dollars(money["spent_usd"]), limit, "-" if each is None else f"${each:.3f}")],
         )
+
+    def _limits(self) -> Iterator[str]:
+        if self.figures is None:
+            return
+        yield "## What limited it"
+        yield ""
+        yield sentence(self.figures)
+        for head, rows in ((SLOT_HEAD, [*slot_rows(self.figures)]), (STEP_HEAD, [*step_rows(self.figures)])):
+            if rows:
+                yield ""
+                yield from _table(head, rows)
 
     def _not_made(self) -> Iterator[str]:
         if not self.unfinished:
@@ -278,6 +294,7 @@ def make_report(engine: Engine, run: Run, notes: list[str]) -> Report:
         first_of_each(engine, run.id, NAMED),
         next(iter(costs(engine, run_id=run.id)), None),
         notes,
+        figures=read_figures(engine, [run.id]).get(run.id),
     )
 
 

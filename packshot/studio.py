@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
@@ -29,8 +30,10 @@ from packshot.settings import Settings
 from packshot.slots import CallSlots
 from packshot.standing import Pace, Standing, standing_of
 from packshot.stopping import SWITCH
+from packshot.stopwatch import Step, Stopwatch
 from packshot.storage import ObjectStore
 from packshot.throttle import Throttle
+from packshot.timekeeper import Timekeeper
 from packshot.window import Room
 
 ARCHIVES_AT_ONCE = 8  # images brought home at the same time; each may hold its bytes and its pixels in memory
@@ -100,6 +103,9 @@ class Studio:
         self._pace: Pace | None = None
         self._throttle = Throttle(concurrency, settings)
         self._slots = CallSlots(self._throttle, lambda: self.stopped)
+        self.watch = Stopwatch(concurrency, lambda: self._throttle.holds_back)
+        self.timekeeper = Timekeeper(self.ledger, run_id, self.watch)
+        self.ledger.timing = partial(self.watch.of, Step.DATABASE)
         self._archivers = threading.BoundedSemaphore(ARCHIVES_AT_ONCE)
         self._jitter: Callable[[], float] = random.Random().random  # noqa: S311  (spreads retries, keeps no secret)
         settings.spool.mkdir(parents=True, exist_ok=True)
@@ -138,6 +144,10 @@ class Studio:
 
     def make(self, job_id: int) -> Outcome:
         """Bring one job as far as it goes. Safe to call at any moment, again and from anywhere."""
+        with self.watch.of(Step.IMAGE):
+            return self._make(job_id)
+
+    def _make(self, job_id: int) -> Outcome:
         claim = self.ledger.claim(job_id, received_only=self.stopped or self.run_id is None)
         if claim is None:
             return Outcome(job_id, self.ledger.state(job_id))
@@ -148,7 +158,8 @@ class Studio:
         except ArchiveError as error:  # the disk is full
             self.ledger.release(claim)
             return self._stop(claim.job_id, error)
-        with self._slots.take() as slot:
+        with self.watch.of(Step.SLOT) as waiting, self._slots.take() as slot:
+            waiting.then(Step.TAKEN)
             if slot is None or self.stopped:
                 self.ledger.release(claim)
                 return Outcome(job_id, JobState.PLANNED)
@@ -181,7 +192,8 @@ class Studio:
             return None, error
         self._slots.sent()
         try:
-            return attempt, self.client.generate(request, self.settings.spool, claim.spool_name)
+            with self.watch.of(Step.CALL):
+                return attempt, self.client.generate(request, self.settings.spool, claim.spool_name)
         except PackshotError as error:
             return attempt, error
         except Exception as error:  # noqa: BLE001  (whatever it was, the call may have been billed: it must be settled)
@@ -190,6 +202,8 @@ class Studio:
     def _failed(self, claim: Claim, attempt: int | None, error: PackshotError) -> Outcome:
         if attempt is None:
             return self._stop(claim.job_id, error)
+        if error.code is Code.RATE_LIMITED:
+            self.watch.count("rate_limited")
         decision = self.ledger.not_received(
             claim, attempt, error, lambda past: after_call(error, past, self.settings, self._jitter())
         )
@@ -204,8 +218,9 @@ class Studio:
         job = claim.job
         ordered = pixels(job.aspect_ratio, job.image_size)
         try:
-            with self._archivers:
+            with self.watch.of(Step.ARCHIVER) as waiting, self._archivers:
                 self._slots.calls_first()
+                waiting.end()
                 archived = self._bring_home(claim, ordered)
         except Exception as error:  # noqa: BLE001  (the claim must be given back, whatever happened)
             problem = (
@@ -224,6 +239,7 @@ class Studio:
         self.ledger.archived(
             claim, _stored(archived), hold_for=Code.WRONG_SIZE if wrong_size else None, message=message
         )
+        self.watch.count("images")
         assert claim.generation
         remove(self.settings.spool, claim.generation.spool_name)
         url = self.store.public_url(archived.key)
@@ -247,6 +263,7 @@ class Studio:
             max_pixels=self.settings.max_pixels,
             spool=self.settings.spool,
             expires_at=generation.expires_at,
+            timing=self.watch.of,
         )
 
     # --- the parts --------------------------------------------------------------------------------------------

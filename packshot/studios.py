@@ -10,6 +10,8 @@ from packshot.settings import Settings
 from packshot.stopping import SWITCH
 from packshot.studio import Studio
 
+LAST_PATIENCE = 5.0  # seconds for a database that is away, when the figures are to be written down
+
 _OPEN: dict[tuple[str, int], Studio] = {}
 
 
@@ -38,6 +40,7 @@ def open_studio(settings: Settings, run_id: int, concurrency: int) -> Iterator[S
                 yield studio
         finally:
             del _OPEN[key]
+            studio.timekeeper.note(LAST_PATIENCE)
 
 
 @contextmanager

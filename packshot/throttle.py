@@ -95,6 +95,11 @@ class Throttle:
         return min(self._limit, older + self._settings.failures_before_pause - self._streak.in_a_row)
 
     @property
+    def holds_back(self) -> bool:
+        """Do a 429 or failures in a row keep calls back that would have a slot?"""
+        return self._limit < self._size or self._streak.pauses > 0 or self.held_for > 0
+
+    @property
     def held_for(self) -> float:
         """Seconds for which no call may begin because of a 429 or of failures in a row."""
         return max(0.0, self._not_before - self._now())

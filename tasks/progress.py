@@ -39,6 +39,7 @@ class Progress:
 
     def _send(self) -> None:
         try:
+            self._studio.timekeeper.note()
             standing = self._studio.standing()
             get_run_logger().info(standing.text)
             update_progress_artifact(self._artifact, standing.percent, standing.text)

@@ -6,18 +6,21 @@ import contextlib
 import socket
 import socketserver
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
 
 class Line:
     """Carries connections to ``port`` of 127.0.0.1. ``let_through``: how many more may begin; None for any number.
-    ``refuse``: a connection ends when the client sends something that begins so."""
+    ``refuse``: a connection ends when the client sends something that begins so. ``slow``: what begins so is held up
+    for so many seconds."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.let_through: int | None = None
         self.refuse: bytes | None = None
+        self.slow: tuple[bytes, float] | None = None
         self.open: set[socket.socket] = set()
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -81,5 +84,7 @@ def _carry(source: socket.socket, target: socket.socket, line: Line | None = Non
             if line and line.refuse and chunk.startswith(line.refuse):
                 source.shutdown(socket.SHUT_RDWR)
                 break
+            if line and line.slow and chunk.startswith(line.slow[0]):
+                time.sleep(line.slow[1])
             target.sendall(chunk)
         target.shutdown(socket.SHUT_WR)

@@ -11,7 +11,9 @@ import pytest
 from packshot.db.tables import Run
 from packshot.db.types import RunState
 from packshot.errors import Code
+from packshot.figures import Figures, StepTime
 from packshot.report import TABLE_ROWS, Report, artifact_key, ending
+from packshot.stopwatch import Step, Use
 
 BEGAN = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 MONEY = {
@@ -61,6 +63,26 @@ def test_the_report_has_the_sums_and_the_money() -> None:
     assert "| 14 | 10 | 2 | 1 | 1 ($0.09) |" in text
     assert "| $1.08 | $5.00 | $0.108 |" in text
     assert "##" not in text
+
+
+def test_what_limited_the_run_is_said_with_its_figures() -> None:
+    figures = Figures(
+        "sqlite", BEGAN, BEGAN + timedelta(minutes=1), slots=5, images=60, rate_limited=0, processors=0.1,
+        slot_seconds=dict(zip(Use, (291.0, 3.0, 0.0, 6.0, 0.0), strict=True)),
+        steps=dict.fromkeys(Step, StepTime()) | {Step.CALL: StepTime(60, 291.0, 6.2)},
+    )  # fmt: skip
+    text = Report(run(), figures=figures).markdown()
+    limited = text.partition("## What limited it\n\n")[2].splitlines()
+    assert limited[0] == (
+        "60.0 images a minute, call slots busy 97 % of the time. The provider is the limit: for more, raise "
+        "PACKSHOT_CONCURRENCY (now 5) and the limit that all runs share."
+    )
+    assert "| calls | 97.0 % |" in limited
+    assert limited[-3:] == [
+        "| step | times | mean | 95 % within | in all |",
+        "|---|---|---|---|---|",
+        "| provider (the call) | 60 | 4.8 s | 6.2 s | 4 min 51 s |",
+    ]
 
 
 def test_a_run_without_calls_speaks_of_no_money() -> None:

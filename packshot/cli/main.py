@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from packshot import __version__
+from packshot.advice import sentence
 from packshot.cli import costs as cli_costs
 from packshot.cli import holds as cli_holds
 from packshot.cli import inspect as cli_inspect
@@ -26,6 +27,7 @@ from packshot.db.engine import open_engine, upgrade
 from packshot.db.running import request_stop
 from packshot.errors import Code, ConfigError, PackshotError
 from packshot.run import open_ledger, ready_engine
+from packshot.run_figures import as_facts, as_lines, read_figures, short_facts
 from packshot.settings import load_settings
 from packshot.storage import ObjectStore
 from packshot.terminal import err, out, print_json, print_rows
@@ -74,10 +76,13 @@ def run(
         err.print("interrupted: what was made is safe, and the same command goes on from here")
         raise typer.Exit(130) from None
     if as_json:
-        print_json(queries.run_facts(report.run) | {"unfinished": report.unfinished, "rejects": report.rejects})
+        lists = {"unfinished": report.unfinished, "rejects": report.rejects}
+        print_json(queries.run_facts(report.run) | {"figures": as_facts(report.figures)} | lists)
     else:
         out.print(report.headline, highlight=False, markup=False)
         out.print(report.diff.sentence, highlight=False, markup=False)
+        if report.figures:
+            out.print(sentence(report.figures), highlight=False, markup=False)
         for row in report.unfinished[:20]:
             text = f"  {row['outcome']}: {row['product_key']} {row['shot']}: {row['code'] or ''} {row['message']}"
             out.print(f"{text} Next: {row['next_step']}", highlight=False, markup=False)
@@ -125,7 +130,7 @@ def demo(
 
     report = run_demo(catalog, stay=not leave and not as_json and sys.stdout.isatty(), show=err if as_json else out)
     if as_json:
-        print_json(queries.run_facts(report.run))
+        print_json(queries.run_facts(report.run) | {"figures": as_facts(report.figures)})
     raise typer.Exit(report.exit_code)
 
 
@@ -155,14 +160,30 @@ def assets(
 
 
 @app.command()
-def runs(limit: Annotated[int, typer.Option(help="The latest so many.")] = 20, as_json: ask.Json = False) -> None:
-    """List the runs, newest first."""
+def runs(
+    run: Annotated[int | None, typer.Argument(help="The number of one run, to see what limited it.")] = None,
+    limit: Annotated[int, typer.Option(help="The latest so many.")] = 20,
+    as_json: ask.Json = False,
+) -> None:
+    """List the runs, newest first; or one run, with what its time went into."""
     columns = {
         "id": "run", "catalog": "catalog", "state": "state", "started_at": "started", "products_new": "new",
         "products_changed": "changed", "products_gone": "gone", "planned": "planned",
         "archived": "archived", "failed": "failed", "held": "held", "calls": "calls", "spent_usd": "USD",
+        "images_a_minute": "images/min", "slots_busy": "busy",
     }  # fmt: skip
-    print_rows(queries.runs(ready_engine(load_settings()), limit), columns, as_json, "No runs yet.")
+    engine = ready_engine(load_settings())
+    rows = queries.runs(engine, limit, run)
+    figures = read_figures(engine, [row["id"] for row in rows])
+    if as_json:
+        print_json([row | {"figures": as_facts(figures.get(row["id"]))} for row in rows])
+        return
+    shown = [row | (short_facts(figures[row["id"]]) if row["id"] in figures else {}) for row in rows]
+    print_rows(shown, columns, False, "No runs yet." if run is None else f"There is no run {run}.")
+    if run in figures:
+        out.print()
+        for line in as_lines(figures[run]):
+            out.print(line, markup=False, highlight=False)
 
 
 @app.command()

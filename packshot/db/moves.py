@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -124,6 +124,8 @@ class Moves:
         self.now = now
         self.patience = patience
         self.lease = timedelta(seconds=lease)
+        self.timing: Callable[[], AbstractContextManager[object]] = nullcontext
+        """Times a change that lasts, with all waiting for it."""
 
     def lease_end(self) -> datetime:
         """Until when a claim made now holds unless it is renewed."""
@@ -147,7 +149,8 @@ class Moves:
             earlier = done(session)
             return act(session) if earlier is None else earlier
 
-        return patiently(lambda again: self.committed(act_again if again else act), self.patience)
+        with self.timing():
+            return patiently(lambda again: self.committed(act_again if again else act), self.patience)
 
     def committed(self, act: Callable[[Session], T]) -> T:
         """What ``act`` returns, after its changes were committed."""

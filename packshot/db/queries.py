@@ -89,10 +89,11 @@ def number_of_assets(engine: Engine, run_id: int) -> int:
         return session.exec(of_run.where(RunJob.run_id == run_id, col(Asset.replaced_at).is_(None))).one()
 
 
-def runs(engine: Engine, limit: int = 20) -> list[dict[str, Any]]:
-    """The latest runs, newest first. Money in US dollars."""
+def runs(engine: Engine, limit: int = 20, run_id: int | None = None) -> list[dict[str, Any]]:
+    """The latest runs, newest first, or one alone. Money in US dollars."""
+    query = select(Run).order_by(col(Run.id).desc()).limit(limit)
     with Session(engine) as session:
-        rows = session.exec(select(Run).order_by(col(Run.id).desc()).limit(limit)).all()
+        rows = session.exec(query if run_id is None else query.where(Run.id == run_id)).all()
     return [run_facts(run) for run in rows]
 
 

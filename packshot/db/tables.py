@@ -244,6 +244,23 @@ class DailySpend(SQLModel, table=True):
     spent_micro: int = Field(default=0, sa_type=BigInteger)
 
 
+class Timesheet(SQLModel, table=True):
+    """Where the time of one process went while it made images of a run. Written whole, every few seconds; a run's
+    figures are the sums over its sheets."""
+
+    name: str = Field(primary_key=True, description="The process, and its work on this run")
+    run_id: int = Field(foreign_key="run.id", index=True)
+    began_at: datetime = _time(nullable=False)
+    seen_at: datetime = _time(nullable=False)
+    seconds: float = Field(description="From began_at to seen_at")
+    cpu_seconds: float = Field(description="Of the processor, for this process as a whole")
+    slots: int = Field(description="Calls at once that it may make")
+    images: int = Field(description="Brought home")
+    rate_limited: int = Field(description="Calls that were answered with 429")
+    slot_seconds: dict[str, float] = Field(sa_type=JSON, description="What its slots did: five for 2 s are 10")
+    steps: dict[str, dict[str, Any]] = Field(sa_type=JSON, description="times, seconds and classes of lengths of each")
+
+
 class Store(SQLModel, table=True):
     """Where a bucket is today. Moving the images elsewhere changes this row, not a row for each asset."""
 

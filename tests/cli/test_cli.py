@@ -193,6 +193,19 @@ def test_plan_run_and_look(shop: Shop, prefect: PrefectApi, catalog: Path, insid
     assert [(row["id"], row["products_new"], row["products_same"]) for row in said(inside("runs", "--json"))] == [
         (2, 0, 3), (1, 3, 0),
     ]  # fmt: skip
+    figures = [row["figures"] for row in said(inside("runs", "--json"))]
+    assert figures[0] is None, "nothing was made"
+    assert (figures[1]["images"], figures[1]["steps"]["call"]["times"]) == (3, 3)
+    assert figures[1] == said(inside("runs", "1", "--json"))[0]["figures"]
+    assert [line.split()[-2:] for line in inside("runs").stdout.splitlines()][:2] == [
+        ["images/min", "busy"],
+        ["-", "-"],
+    ]
+    shown = inside("runs", "1").stdout
+    assert f"\n{figures[1]['images_a_minute']:.1f} images a minute, call slots busy" in shown
+    assert figures[1]["advice"] in shown
+    assert "provider (the call)" in shown
+    assert inside("runs", "7").stdout == "There is no run 7.\n"
     assert [row["change"] for row in said(inside("diff", "--run", "1", "--json"))] == ["new"] * 3
     assert inside("diff").stdout == "Nothing changed in the catalog.\n"
     assert [row["line"] for row in said(inside("rejects", "--json"))] == [5]

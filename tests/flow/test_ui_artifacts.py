@@ -175,7 +175,8 @@ def test_the_pages_of_the_artifacts(made: Made, browser: Browser) -> None:
     browser.open(f"/v2/runs/flow-run/{made.run_id}?tab=Artifacts")
     browser.sees("autumn-2026-report", "autumn-2026-images", "autumn-2026-refused", "autumn-2026-contact-sheet")
     browser.open(f"/v2/artifacts/artifact/{made.artifacts['autumn-2026-report']['id']}")
-    browser.sees("autumn-2026: 4 of 6 images are permanent", "Not made", "moderation_blocked", "Refused records")
+    browser.sees("autumn-2026: 4 of 6 images are permanent", "What limited it", "Not made")
+    browser.sees("moderation_blocked", "Refused records")
     url = assets(made.shop.engine)[0]["url"]
     assert browser.page.locator(f'a[href="{url}"]').count() == 1
 
