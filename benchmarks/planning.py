@@ -67,7 +67,8 @@ ARCHIVED = (
     """INSERT INTO generation (job_id, attempt_id, url, expires_at, spool_name, created_at, archived_at, archive_tries)
        SELECT job_id, id, 'https://images.example.com/' || id, started_at, spool_name, started_at, started_at, 0
        FROM attempt""",
-    """INSERT INTO asset (job_id, attempt_id, bucket, key, sha256, bytes, mime, width, height, size_as_ordered, created_at)
+    """INSERT INTO asset (job_id, attempt_id, bucket, key, sha256, bytes, mime, width, height, size_as_ordered,
+           created_at)
        SELECT t.job_id, t.id, (SELECT max(bucket) FROM store), 'catalog/' || j.key || '.png', j.key, 5000000,
            'image/png', 2048, 2048, true, t.started_at
        FROM attempt t JOIN image_job j ON j.id = t.job_id""",

@@ -191,17 +191,13 @@ class Planner:
                 "as their `when` says",
             )
 
-    def _jobs(
-        self, product: Product, texts: ProductText, photos: Photos, rejects: list[Reject]
-    ) -> list[ImageJob]:
+    def _jobs(self, product: Product, texts: ProductText, photos: Photos, rejects: list[Reject]) -> list[ImageJob]:
         jobs: list[ImageJob] = []
         model = self._settings.model
         archetype = self.shots.choose(product).archetype
         for shot in self.shots.shots:
             try:
-                planned = jobs_for(
-                    product, shot, archetype, *photos, model, self.shots.hash, self._goes_without, texts
-                )
+                planned = jobs_for(product, shot, archetype, *photos, model, self.shots.hash, self._goes_without, texts)
                 jobs += [_remarked(job, photos[1]) for job in planned] if photos[1] else planned
             except PackshotError as error:
                 self._refused += 1

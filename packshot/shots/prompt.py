@@ -236,7 +236,7 @@ def _attributes_asked(template: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(asked))
 
 
-def _expressions(body: Iterable[nodes.Node]) -> Iterator[nodes.Expr | None]:
+def _expressions(body: Iterable[nodes.Node]) -> Iterator[nodes.Node | None]:
     """What is printed, and what is asked by an ``if``; None for any other statement."""
     for node in body:
         if isinstance(node, nodes.Output):
