@@ -28,8 +28,8 @@ from packshot.settings import Settings
 from packshot.shots import ImageJob, Reference, Shot, ShotList, jobs_for, load_shot_list
 from packshot.shots.product_text import ProductText
 
-BATCH = 1000  # products planned, and stored, at once
-PHOTO_BATCH = 100  # of those whose photos are read first: a stop is heard between two batches
+BATCH = 1000  # images planned, and stored, at once: so many prompts are in memory
+SMALL_BATCH = 100  # products, where photos are read first, or each has many images; a stop is heard between batches
 PHOTO_READERS = 8  # products whose photos are read at once
 NOTES = 20  # shown; a catalog full of dead photo links must not fill the log
 
@@ -88,6 +88,8 @@ class Planner:
                 "such images are paid for, kept, and held as wrong_size. Try --limit 1 first"
             )
         self._sends_photos = any(shot.references for shot in self.shots.shots)
+        images = sum(shot.variants for shot in self.shots.shots)
+        self._batch_size = SMALL_BATCH if self._sends_photos else max(SMALL_BATCH, BATCH // images)
         self._prices = {model: settings.price_micro(model) for model in map(self._model, self.shots.shots)}
         chosen_catalog = catalog_of(options)
         self.notes += chosen_catalog.notes
@@ -105,14 +107,13 @@ class Planner:
         selection = Selection(self._options.products, self._options.categories)
         products: list[Product] = []
         rejects: list[Reject] = []
-        size = PHOTO_BATCH if self._sends_photos else BATCH
         with ThreadPoolExecutor(PHOTO_READERS) as pool:
             for item in self.reader:
                 if isinstance(item, Reject):
                     rejects.append(item)
                 elif selection.takes(item):
                     products.append(item)
-                if len(products) + len(rejects) >= size:
+                if len(products) + len(rejects) >= self._batch_size:
                     self._batch(plan, products, rejects, pool, lookup, store)
                     if self._limit_reached(plan):
                         break

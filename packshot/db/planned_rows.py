@@ -79,24 +79,33 @@ def store_jobs(
 
     ``known``: the ids of products that may have jobs already.
     """
-    found = _jobs_of(session, known)
-    if any(row.state == JobState.FAILED or row.code == Code.REFERENCE_UNAVAILABLE for row in found.values()):
+    keys = {job.key for job, _ in jobs}
+    found, unsettled = _jobs_of(session, known, keys)
+    if unsettled:
         settle_holds(session, [job for job, _ in jobs], [product_id for _, product_id in jobs], now)
-        plan_again(session, [job.key for job, _ in jobs], now)
+        plan_again(session, list(keys), now)
         session.flush()
-        found = _jobs_of(session, known)
+        found, _ = _jobs_of(session, known, keys)
     rows = [job_row(job, product_id, now) for job, product_id in jobs if job.key not in found]
     if rows:
         session.execute(upsert(session, ImageJob, ["key"]), rows)
-        found |= _jobs_of(session, {row["product_id"] for row in rows})
-    return {job.key: (found[job.key].id, found[job.key].state) for job, _ in jobs}
+        found |= _jobs_of(session, {row["product_id"] for row in rows}, keys)[0]
+    return found
 
 
-def _jobs_of(session: Session, product_ids: Collection[int]) -> dict[str, Any]:
-    """The rows of these products' jobs, by key."""
-    connection = session.connection()
-    rows = (connection.execute(_JOBS, {"product_ids": chunk}) for chunk in chunks(sorted(product_ids)))
-    return {row.key: row for found in rows for row in found}
+def _jobs_of(
+    session: Session, product_ids: Collection[int], keys: Collection[str]
+) -> tuple[dict[str, tuple[int, str]], bool]:
+    """Id and state of these jobs of the products, by key; and whether any of the products' jobs failed or waits for a
+    photo. Those of one product lie together, and keys are all over their index."""
+    found: dict[str, tuple[int, str]] = {}
+    unsettled = False
+    for chunk in chunks(sorted(product_ids)):
+        for key, job_id, state, code in session.connection().execute(_JOBS, {"product_ids": chunk}):
+            unsettled = unsettled or state == JobState.FAILED or code == Code.REFERENCE_UNAVAILABLE
+            if key in keys:
+                found[key] = job_id, state
+    return found, unsettled
 
 
 def plan_again(session: Session, keys: Sequence[str], now: datetime) -> None:
