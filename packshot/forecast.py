@@ -145,32 +145,24 @@ def _facts(share: Share) -> dict[str, float]:
 
 def observed_rates(engine: Engine) -> dict[str, Rate]:
     """What the latest ``REMEMBERED`` settled calls of each model brought and cost."""
-    age = func.row_number().over(
-        partition_by=col(Attempt.model), order_by=(col(Attempt.settled_at).desc(), col(Attempt.id).desc())
-    )
-    settled = (
-        select(
-            col(Attempt.model),
-            col(Attempt.job_id),
-            (cast(col(Attempt.cost_micro), Float) / func.nullif(col(Attempt.price_micro), 0)).label("purchases"),
-            age.label("age"),
-        )
-        .where(col(Attempt.settled_at).is_not(None))
-        .subquery()
-    )
-    columns = settled.c
-    query = (
-        select(
-            columns.model,
-            func.count(columns.job_id.distinct()),
-            func.count(),
-            func.coalesce(func.sum(columns.purchases), 0.0),
-        )
-        .where(columns.age <= REMEMBERED)
-        .group_by(columns.model)
-    )
+    settled = col(Attempt.settled_at).is_not(None)
+    purchases = cast(col(Attempt.cost_micro), Float) / func.nullif(col(Attempt.price_micro), 0)
+    rates: dict[str, Rate] = {}
     with Session(engine) as session:
-        return {model: Rate(images, calls, purchases) for model, images, calls, purchases in session.execute(query)}
+        for model in session.scalars(select(col(Attempt.model)).where(settled).distinct()).all():
+            # Model by model, because the database then keeps so many calls at a time, and need not sort all there are.
+            latest = (
+                select(col(Attempt.job_id), purchases.label("purchases"))
+                .where(settled, col(Attempt.model) == model)
+                .order_by(col(Attempt.settled_at).desc(), col(Attempt.id).desc())
+                .limit(REMEMBERED)
+                .subquery()
+            )
+            counts = select(
+                func.count(latest.c.job_id.distinct()), func.count(), func.coalesce(func.sum(latest.c.purchases), 0.0)
+            ).select_from(latest)
+            rates[model] = Rate(*session.execute(counts).one())
+    return rates
 
 
 def spent_on(engine: Engine, day: date) -> int:

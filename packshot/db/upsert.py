@@ -12,7 +12,7 @@ from sqlmodel import Session, SQLModel
 
 from packshot.db.tables import table_of
 
-CHUNK = 300  # of up to three parameters; SQLite allows 32,766 in a statement, older builds 999
+CHUNK = 900  # SQLite allows 32,766 parameters in a statement, older builds 999
 
 T = TypeVar("T")
 
