@@ -10,7 +10,7 @@ from packshot.catalog import CatalogReader, Counts, Product, Reject
 from packshot.catalog.suggest import suggestion_for
 from packshot.catalog.tally import Tally
 from packshot.errors import Code, code_of
-from packshot.shots.product_text import Attributes, facts_block
+from packshot.shots.product_text import ProductText
 
 FIRST = 3
 """Products shown; and rejects of each code."""
@@ -87,8 +87,7 @@ def inspect_catalog(reader: CatalogReader, keep: Callable[[Reject], object] | No
         else:
             _look_at(told, item)
             if len(found.first) < FIRST:
-                facts = facts_block(item, Attributes(item.attributes), "")
-                found.first.append(Shown(item.name, item.line, facts, item.image_refs))
+                found.first.append(Shown(item.name, item.line, ProductText(item).facts(""), item.image_refs))
     found.counts = reader.counts
     found.warnings = told.notes + reader.notes
     found.suggested = suggestion_for(reader.parts[0].table, reader.mapping_used)

@@ -12,24 +12,23 @@ from collections.abc import Sequence
 from packshot.catalog.model import Product
 from packshot.db.catalog_diff import UNREAD, Picture
 from packshot.shots import ImageJob
-from packshot.shots.product_text import MAX_DESCRIPTION, MAX_LINE, MAX_TITLE, Attributes, plain
+from packshot.shots.product_text import ProductText
 
 
-def picture_of(product: Product, jobs: Sequence[ImageJob]) -> Picture:
-    """Hashes of the texts as prompts see them (no SKU, price, stock, status or address), and of the photos that its
-    ``jobs`` send: of the photos' bytes, wherever they lie. Pure."""
-    attributes = "\n".join(f"{label}: {value}" for label, value in Attributes(product.attributes).lines())
+def picture_of(product: Product, texts: ProductText, jobs: Sequence[ImageJob]) -> Picture:
+    """Hashes of the ``texts`` as prompts see them (no SKU, price, stock, status or address), and of the photos that
+    its ``jobs`` send: of the photos' bytes, wherever they lie. Pure."""
     read = {photo.source: photo.sha256 for job in jobs for photo in job.references}
     unread = {photo for job in jobs for photo in (*job.missing_references, *job.left_out)}
     refs = tuple(dict.fromkeys(product.image_refs))
     # Each shot sends the first so many photos.
     asked = [ref for ref in refs if ref in read or ref in unread]
     return {
-        "title": _hash(plain(product.title, MAX_TITLE)),
-        "description": _hash(plain(product.description, MAX_DESCRIPTION)),
-        "category": _hash(plain(product.category, MAX_LINE)),
-        "brand": _hash(plain(product.brand, MAX_LINE)),
-        "attributes": _hash(attributes),
+        "title": _hash(texts.title),
+        "description": _hash(texts.description),
+        "category": _hash(texts.category),
+        "brand": _hash(texts.brand),
+        "attributes": _hash("\n".join(texts.attribute_lines)),
         "photos": [read[ref][:16] if ref in read else UNREAD for ref in asked],
         "all_photos": len(asked) == len(refs),
     }

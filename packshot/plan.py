@@ -7,10 +7,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 from packshot.catalog import CatalogOptions, CatalogReader
 from packshot.catalog.model import Product, Reject
+from packshot.db.catalog_diff import Identity, Picture, identity
 from packshot.db.runs import PlannedProduct
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
@@ -18,23 +20,28 @@ from packshot.errors import ArchiveError, Code, ConfigError, PackshotError
 from packshot.inputs.catalog_file import ChosenCatalog, choose_catalog
 from packshot.inputs.sources import sources_of
 from packshot.options import RunOptions
+from packshot.picture import picture_of
 from packshot.plan_result import Plan
 from packshot.references import ReferenceStore
 from packshot.selection import Selection
 from packshot.settings import Settings
 from packshot.shots import ImageJob, Reference, Shot, ShotList, jobs_for, load_shot_list
+from packshot.shots.product_text import ProductText
 
-BATCH = 100  # products planned, and stored, at once
+BATCH = 1000  # images planned, and stored, at once: so many prompts are in memory
+SMALL_BATCH = 100  # products, where photos are read first, or each has many images; a stop is heard between batches
 PHOTO_READERS = 8  # products whose photos are read at once
 NOTES = 20  # shown; a catalog full of dead photo links must not fill the log
 
 Lookup = Callable[[Sequence[str]], dict[str, JobState]]
 """The states of those jobs, by key, that the ledger knows."""
-Store = Callable[[Sequence[PlannedProduct], Sequence[Reject]], object]
-"""Keeps a batch; what a dry plan leaves out."""
+Store = Callable[[Sequence[PlannedProduct], Sequence[Reject], Mapping[Identity, Picture]], object]
+"""Keeps a batch; what a dry plan leaves out. The third says what decides the pictures of its products."""
 
 Photos = tuple[list[Reference], dict[str, str]]
 """Those that were read, and of the others what is wrong with them."""
+
+_NO_PHOTOS: Photos = ([], {})
 
 _ENDS_EARLY = (Code.OPEN_QUOTE, Code.BAD_XML, Code.FILE_DAMAGED)
 """Behind such a record there may have been more."""
@@ -80,6 +87,9 @@ class Planner:
                 f"{', '.join(large)}: nano-banana-pro is said to answer the images format in 1K whatever is ordered; "
                 "such images are paid for, kept, and held as wrong_size. Try --limit 1 first"
             )
+        self._sends_photos = any(shot.references for shot in self.shots.shots)
+        images = sum(shot.variants for shot in self.shots.shots)
+        self._batch_size = SMALL_BATCH if self._sends_photos else max(SMALL_BATCH, BATCH // images)
         self._prices = {model: settings.price_micro(model) for model in map(self._model, self.shots.shots)}
         chosen_catalog = catalog_of(options)
         self.notes += chosen_catalog.notes
@@ -103,7 +113,7 @@ class Planner:
                     rejects.append(item)
                 elif selection.takes(item):
                     products.append(item)
-                if len(products) + len(rejects) >= BATCH:
+                if len(products) + len(rejects) >= self._batch_size:
                     self._batch(plan, products, rejects, pool, lookup, store)
                     if self._limit_reached(plan):
                         break
@@ -143,13 +153,15 @@ class Planner:
         store: Store | None,
     ) -> None:
         """Plan the products collected so far, and empty both lists."""
-        photos = pool.map(self._read_photos, products)
-        planned = [
-            (product, self._jobs(product, read, rejects)) for product, read in zip(products, photos, strict=True)
-        ]
-        known = lookup([job.key for _, jobs in planned for job in jobs])
+        photos = pool.map(self._read_photos, products) if self._sends_photos else repeat(_NO_PHOTOS, len(products))
+        planned = []
+        for product, read in zip(products, photos, strict=True):
+            texts = ProductText(product)
+            planned.append((product, texts, self._jobs(product, texts, read, rejects)))
+        known = lookup([job.key for _, _, jobs in planned for job in jobs])
         kept: list[PlannedProduct] = []
-        for product, jobs in planned:
+        pictures: dict[Identity, Picture] = {}
+        for product, texts, jobs in planned:
             if self._limit_reached(plan):
                 break
             within: list[ImageJob] = []
@@ -160,8 +172,9 @@ class Planner:
                 plan.add(job, product.category, state, self._prices[job.model])
                 within.append(job)
             kept.append((product, within))
+            pictures[identity(product)] = picture_of(product, texts, within)
         if store:
-            store(kept, rejects)
+            store(kept, rejects, pictures)
         if any(reject.code in _ENDS_EARLY for reject in rejects):
             plan.read_in_part = "the catalog ends early"
         plan.first_rejects += rejects[: 100 - len(plan.first_rejects)]
@@ -179,15 +192,14 @@ class Planner:
                 "as their `when` says",
             )
 
-    def _jobs(self, product: Product, photos: Photos, rejects: list[Reject]) -> list[ImageJob]:
+    def _jobs(self, product: Product, texts: ProductText, photos: Photos, rejects: list[Reject]) -> list[ImageJob]:
         jobs: list[ImageJob] = []
+        model = self._settings.model
         archetype = self.shots.choose(product).archetype
         for shot in self.shots.shots:
             try:
-                planned = jobs_for(
-                    product, shot, archetype, *photos, self._settings.model, self.shots.hash, self._goes_without
-                )
-                jobs += [_remarked(job, photos[1]) for job in planned]
+                planned = jobs_for(product, shot, archetype, *photos, model, self.shots.hash, self._goes_without, texts)
+                jobs += [_remarked(job, photos[1]) for job in planned] if photos[1] else planned
             except PackshotError as error:
                 self._refused += 1
                 rejects.append(

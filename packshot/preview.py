@@ -84,7 +84,7 @@ def previews(settings: Settings, options: RunOptions) -> list[Preview]:
     planned: list[PlannedProduct] = []
     refused: list[Reject] = []
 
-    def keep(products: Sequence[PlannedProduct], rejects: Sequence[Reject]) -> None:
+    def keep(products: Sequence[PlannedProduct], rejects: Sequence[Reject], _pictures: object) -> None:
         planned.extend(products)
         refused.extend(reject for reject in rejects if reject.code in _PER_PRODUCT)
 

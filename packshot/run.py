@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from packshot.catalog.model import Reject
 from packshot.db.catalog_changes import FIRST, Comparison, changes
-from packshot.db.catalog_diff import Identity, Picture, identity
+from packshot.db.catalog_diff import Identity, Picture
 from packshot.db.clock import database_clock
 from packshot.db.engine import check_revision, is_empty, open_engine, upgrade
 from packshot.db.ledger import Ledger, register_store
@@ -23,7 +23,6 @@ from packshot.errors import Code, PackshotError
 from packshot.inputs.address import read_address
 from packshot.options import RunOptions
 from packshot.photo_shelf import PhotoShelf
-from packshot.picture import picture_of
 from packshot.plan import Planner
 from packshot.plan_result import Plan, foresee
 from packshot.recovery import Recovered, recover
@@ -95,8 +94,10 @@ def plan_only(settings: Settings, options: RunOptions) -> Plan:
     planner = Planner(settings, options)
     comparison = Comparison(engine, planner.reader.name)
 
-    def compare(planned: Sequence[PlannedProduct], rejects: Sequence[Reject]) -> None:
-        comparison.add([product for product, _ in planned], rejects, _pictures(planned))
+    def compare(
+        planned: Sequence[PlannedProduct], rejects: Sequence[Reject], pictures: Mapping[Identity, Picture]
+    ) -> None:
+        comparison.add([product for product, _ in planned], rejects, pictures)
 
     plan = planner.plan(lambda keys: job_states(engine, keys), compare)
     plan.diff = comparison.result(planner.reading, plan.read_in_part)
@@ -121,10 +122,12 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
         max_cost_micro=None if limit is None else int(limit * 1_000_000),
     )
 
-    def enroll(planned: Sequence[PlannedProduct], rejects: Sequence[Reject]) -> Enrolled:
+    def enroll(
+        planned: Sequence[PlannedProduct], rejects: Sequence[Reject], pictures: Mapping[Identity, Picture]
+    ) -> Enrolled:
         if SWITCH.reason:
             raise PackshotError(*SWITCH.reason)
-        return runs.enroll(run_id, planned, rejects, _pictures(planned))
+        return runs.enroll(run_id, planned, rejects, pictures)
 
     try:
         store = ObjectStore(settings)
@@ -143,10 +146,6 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
         runs.finish(run_id, RunState.STOPPED if stopped else RunState.CRASHED, code, message)
         raise
     return StartedRun(run_id, runs.size(run_id), plan, recovered, dead_flow_runs)
-
-
-def _pictures(planned: Sequence[PlannedProduct]) -> dict[Identity, Picture]:
-    return {identity(product): picture_of(product, jobs) for product, jobs in planned}
 
 
 def finish_run(

@@ -32,6 +32,9 @@ class Selection:
 
     def takes(self, product: Product) -> bool:
         """Is the product asked for? Each product of the catalog is shown once."""
+        if not self._products and not self._categories:
+            self.chosen += 1
+            return True
         names = {product.product_key, product.sku or product.product_key}
         path = _steps(product.category)
         under = [name for name, steps in self._categories.items() if path[: len(steps)] == steps]

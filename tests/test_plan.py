@@ -20,7 +20,7 @@ from packshot.db.tables import ImageJob as JobRow
 from packshot.db.types import JobState
 from packshot.errors import ArchiveError, Code, ConfigError, ProviderError
 from packshot.options import RunOptions
-from packshot.plan import BATCH, Planner
+from packshot.plan import BATCH, SMALL_BATCH, Planner
 from packshot.plan_result import Plan, foresee
 from packshot.policy import Decision, Verdict
 from packshot.run import plan_only, ready_engine
@@ -80,7 +80,7 @@ class Shop:
     def plan(self, **options: Any) -> Plan:
         self.stored, self.rejects = [], []
 
-        def store(planned: Sequence[PlannedProduct], rejects: Sequence[Reject]) -> None:
+        def store(planned: Sequence[PlannedProduct], rejects: Sequence[Reject], _pictures: object) -> None:
             self.stored += planned
             self.rejects += rejects
 
@@ -241,14 +241,14 @@ def test_a_chosen_product_that_is_refused_is_a_reject_and_no_wrong_choice(shop: 
     assert [reject.code for reject in shop.rejects] == [Code.UNRENDERABLE]
 
 
-@pytest.mark.parametrize("limit", [1, 3, BATCH, BATCH + 1])
+@pytest.mark.parametrize("limit", [1, 3, SMALL_BATCH, SMALL_BATCH + 1])
 def test_planning_ends_at_the_limit_of_new_images(shop: Shop, limit: int) -> None:
-    shop.write(many(3 * BATCH))
+    shop.write(many(3 * SMALL_BATCH))
     plan = shop.plan(limit=limit)
     assert plan.to_make == len(shop.jobs) == limit
     assert f"planning ended at the limit of {limit} new images" in plan.notes
     assert plan.counts.balanced
-    assert plan.counts.records < 3 * BATCH, "the rest of the file is not read"
+    assert plan.counts.records < 3 * SMALL_BATCH, "the rest of the file is not read"
 
 
 def test_the_limit_cuts_within_a_product_and_counts_new_images_only(shop: Shop) -> None:
@@ -265,13 +265,16 @@ def test_a_limit_that_is_not_reached_changes_nothing(shop: Shop) -> None:
     assert not [note for note in plan.notes if "limit" in note]
 
 
-def test_a_large_catalog_goes_through_in_batches(shop: Shop) -> None:
+@pytest.mark.parametrize(("wire_format", "size"), [("images", BATCH), ("gemini", SMALL_BATCH)])
+def test_a_large_catalog_goes_through_in_batches(tmp_path: Path, wire_format: str, size: int) -> None:
+    """Smaller ones where photos are read, which takes its time: a stop is heard between them."""
     sizes: list[int] = []
-    shop.write(many(2 * BATCH + 7))
-    planner = Planner(shop.settings, shop.options())
-    plan = planner.plan(lambda keys: {}, lambda planned, rejects: sizes.append(len(planned)))
-    assert sizes == [BATCH, BATCH, 7]
-    assert plan.to_make == 2 * BATCH + 7
+    shop = Shop(tmp_path, apiyi_format=wire_format)
+    shop.write(many(2 * size + 7))
+    planner = Planner(shop.settings, shop.options(shots=["packshot"]))
+    plan = planner.plan(lambda keys: {}, lambda planned, rejects, pictures: sizes.append(len(planned)))
+    assert sizes == [size, size, 7]
+    assert plan.to_make == 2 * size + 7
 
 
 # --- what cannot be made --------------------------------------------------------------------------------------
@@ -348,7 +351,7 @@ def test_planning_twice_into_the_ledger_plans_nothing_new(shop: Shop) -> None:
         planner = Planner(shop.settings, shop.options())
         plan = planner.plan(
             lambda keys: job_states(engine, keys),
-            lambda planned, rejects, run_id=run_id: runs.enroll(run_id, planned, rejects),  # type: ignore[misc]
+            lambda planned, rejects, _, run_id=run_id: runs.enroll(run_id, planned, rejects),  # type: ignore[misc]
         )
         runs.set_counts(run_id, plan.counts)
         run = runs.get(run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -53,7 +54,7 @@ class Comparison:
             found = known.get(key)
             if found is not None and found.id < len(self._seen):
                 self._seen[found.id] = 1
-            change, what = judge(found, pictures[key])
+            change, what = judge(found, pictures[key], json.dumps(pictures[key]) if found else "")
             setattr(self._diff, change, getattr(self._diff, change) + 1)
             if change is not Change.SAME:
                 self._name(*key[1:], product.title, change, what)

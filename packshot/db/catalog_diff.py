@@ -6,19 +6,20 @@ notes its changes in ``catalog_change``, and their numbers in its own row.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import case, func, insert, literal, or_, tuple_, update
+from sqlalchemy import Text, bindparam, case, cast, func, insert, literal, or_, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from packshot.catalog.model import Product as CatalogProduct
-from packshot.db.tables import CatalogChange, Product, Reject, Run
+from packshot.db.tables import CatalogChange, Product, Reject, Run, table_of
 from packshot.db.upsert import chunks, upsert
 
 Picture = Mapping[str, Any]
@@ -44,13 +45,23 @@ class Change(StrEnum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A product as the database has it."""
+class Known(NamedTuple):
+    """A product as the database has it; JSON as its text, because hardly any has to be read."""
 
     id: int
-    picture: Picture
-    gone: bool
+    gone_run_id: int | None
+    picture_json: str
+    sku: str | None
+    title: str
+    category: str
+    brand: str
+    attributes_json: str
+    image_refs_json: str
+
+    @property
+    def picture(self) -> Picture:
+        found: Picture = json.loads(self.picture_json)
+        return found
 
 
 @dataclass(slots=True)
@@ -112,12 +123,14 @@ def renewed(before: Picture, now: Picture) -> Picture:
     return {**now, "photos": [a or b for a, b in pairs], "all_photos": before["all_photos"] or now["all_photos"]}
 
 
-def judge(known: Known | None, picture: Picture) -> tuple[Change, str]:
-    """What became of a product that was read, and what of it changed."""
+def judge(known: Known | None, picture: Picture, picture_json: str) -> tuple[Change, str]:
+    """What became of a product that was read, and what of it changed. ``picture_json``: the picture as its text."""
     if known is None:
         return Change.NEW, ""
-    if known.gone:
+    if known.gone_run_id is not None:
         return Change.NEW, "back"
+    if known.picture_json == picture_json:
+        return Change.SAME, ""
     changed = differences(known.picture, picture)
     return (Change.CHANGED, ", ".join(changed)) if changed else (Change.SAME, "")
 
@@ -129,13 +142,28 @@ def identity(product: CatalogProduct) -> Identity:
 
 def known_products(session: Session, identities: Iterable[Identity]) -> dict[Identity, Known]:
     """Those of the products that the database has."""
+    keys: dict[str, dict[str, set[str]]] = {}
+    for catalog, product_key, variant_key in identities:
+        keys.setdefault(catalog, {}).setdefault(product_key, set()).add(variant_key)
     found: dict[Identity, Known] = {}
-    key = (col(Product.catalog), col(Product.product_key), col(Product.variant_key))
-    for chunk in chunks(list(identities)):
-        query = select_columns(*key, col(Product.id), col(Product.picture), col(Product.gone_run_id))
-        for row in session.execute(query.where(tuple_(*key).in_(chunk))):
-            found[(row[0], row[1], row[2])] = Known(row[3], row[4], row[5] is not None)
+    connection = session.connection()
+    for catalog, wanted in keys.items():
+        for chunk in chunks(list(wanted)):
+            rows = connection.execute(_KNOWN, {"of_catalog": catalog, "product_keys": chunk})
+            for product_key, variant_key, *row in rows:
+                if variant_key in wanted[product_key]:
+                    found[catalog, product_key, variant_key] = Known(*row)
     return found
+
+
+_PRODUCT = table_of(Product).c
+_KNOWN = select_columns(
+    _PRODUCT.product_key, _PRODUCT.variant_key, _PRODUCT.id, _PRODUCT.gone_run_id, cast(_PRODUCT.picture, Text),
+    _PRODUCT.sku, _PRODUCT.title, _PRODUCT.category, _PRODUCT.brand, cast(_PRODUCT.attributes, Text),
+    cast(_PRODUCT.image_refs, Text),
+).where(
+    _PRODUCT.catalog == bindparam("of_catalog"), _PRODUCT.product_key.in_(bindparam("product_keys", expanding=True))
+)  # fmt: skip
 
 
 def note_changes(

@@ -8,19 +8,19 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Self
 
-from sqlalchemy import case, exists, func, update
+from sqlalchemy import case, exists, func, insert, update
 from sqlalchemy import select as select_columns
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
 from packshot.catalog.model import Counts
 from packshot.catalog.model import Product as CatalogProduct
 from packshot.catalog.model import Reject as CatalogReject
-from packshot.db.catalog_diff import CatalogDiff, Identity, Picture, close_reading
+from packshot.db.catalog_diff import CatalogDiff, Identity, Picture, close_reading, identity
 from packshot.db.ledger import Ledger
-from packshot.db.planned_rows import job_row, settle_holds, store_products
-from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob
+from packshot.db.planned_rows import store_jobs, store_products
+from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob, table_of
 from packshot.db.types import JobState, RunState
-from packshot.db.upsert import chunks, one_at_a_time, upsert
+from packshot.db.upsert import chunks, one_at_a_time
 from packshot.errors import Code
 from packshot.shots.model import ImageJob as PlannedJob
 
@@ -65,8 +65,14 @@ _OF_WORK: tuple[Any, ...] = (
 
 
 def _size(session: Session, run_id: int) -> int:
-    """How many jobs the run has to see to. Positions have no gaps, so the last one says it without counting."""
+    """How many jobs the run has to see to. Positions have no gaps, so the last one says it: counting takes longer the more there are."""
     return session.exec(select(func.coalesce(func.max(RunJob.position) + 1, 0)).where(RunJob.run_id == run_id)).one()
+
+
+def _insert(session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]]) -> None:
+    """As plain SQL: making objects of thousands of rows would take longer than storing them."""
+    if rows:
+        session.execute(insert(table_of(table)), rows)
 
 
 class Runs:
@@ -103,31 +109,19 @@ class Runs:
         products; those that have one are compared with what is known of them.
         """
         now = self._ledger.now()
-        jobs = {job.key: (job, product) for product, wanted in planned for job in wanted}
+        jobs = {job.key: (job, identity(product)) for product, wanted in planned for job in wanted}
         with self._ledger.write() as session:
             one_at_a_time(session, "enroll")  # two runs that lock the same rows would wait in a circle
-            position = session.exec(select(func.count()).where(RunJob.run_id == run_id)).one()
-            session.add_all(Reject(run_id=run_id, **asdict(reject)) for reject in rejects)
-            ids, diff = store_products(session, run_id, [product for product, _ in planned], pictures)
-            rows = [job_row(*jobs[key], ids, now) for key in jobs]
-            if rows:
-                session.execute(upsert(session, ImageJob, ["key"]), rows)
-            settle_holds(session, [jobs[key][0] for key in jobs], [row["product_id"] for row in rows], now)
-            states: dict[str, tuple[int, str]] = {}
-            for keys in chunks(list(jobs)):
-                session.execute(
-                    update(ImageJob)
-                    .where(col(ImageJob.key).in_(keys), col(ImageJob.state) == JobState.FAILED)
-                    .where(col(ImageJob.code).is_distinct_from(Code.SKIPPED))  # that was a person's decision
-                    .where(col(ImageJob.code).is_distinct_from(Code.SUPERSEDED))  # nothing that can be made
-                    .values(state=JobState.PLANNED, code=None, message="", updated_at=now)
-                )
-                found = session.exec(
-                    select(ImageJob.key, ImageJob.id, ImageJob.state).where(col(ImageJob.key).in_(keys))
-                )
-                states |= {key: (job_id or 0, state) for key, job_id, state in found}
+            position = _size(session, run_id)
+            ids, known, diff = store_products(session, run_id, [product for product, _ in planned], pictures)
+            states = store_jobs(session, [(job, ids[key]) for job, key in jobs.values()], known, now)
             todo = [states[key] for key in jobs if states[key][1] != JobState.ARCHIVED]
-            session.add_all(RunJob(run_id=run_id, job_id=i, position=n) for n, (i, _) in enumerate(todo, position))
+            _insert(session, Reject, [{"run_id": run_id, **asdict(reject)} for reject in rejects])
+            _insert(
+                session,
+                RunJob,
+                [{"run_id": run_id, "job_id": i, "position": n} for n, (i, _) in enumerate(todo, position)],
+            )
             for chunk in chunks([i for i, state in todo if state == JobState.GENERATED]):
                 # The tries to bring an image home are counted anew for each run.
                 session.execute(update(Generation).where(col(Generation.job_id).in_(chunk)).values(archive_tries=0))

@@ -12,7 +12,7 @@ from sqlmodel import Session, SQLModel
 
 from packshot.db.tables import table_of
 
-CHUNK = 300  # of up to three parameters; SQLite allows 32,766 in a statement, older builds 999
+CHUNK = 900  # SQLite allows 32,766 parameters in a statement, older builds 999
 
 T = TypeVar("T")
 
@@ -27,12 +27,14 @@ def upsert(
     session: Session, table: type[SQLModel], key: Sequence[str], change: Sequence[str] = (), raised: Sequence[str] = ()
 ) -> Insert:
     """An INSERT for rows given as mappings. Where ``key``, a unique one, is there already, the columns ``change`` of
-    that row take the new values, and ``raised`` those that are higher; without ``change`` it stays as it is."""
+    that row take the new values, and ``raised`` those that are higher; without ``change`` it stays as it is. It is
+    plain SQL, past the session's unit of work."""
     dialect = session.get_bind().dialect.name
-    statement = postgresql_insert(table) if dialect == "postgresql" else sqlite_insert(table)
+    into = table_of(table)
+    statement = postgresql_insert(into) if dialect == "postgresql" else sqlite_insert(into)
     if not change:
         return statement.on_conflict_do_nothing(index_elements=key)
-    new, old = statement.excluded, table_of(table).c
+    new, old = statement.excluded, into.c
     values: dict[str, Any] = {name: new[name] for name in change}
     values |= {name: case((new[name] > old[name], new[name]), else_=old[name]) for name in raised}
     return statement.on_conflict_do_update(index_elements=key, set_=values)

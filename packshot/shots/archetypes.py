@@ -21,6 +21,7 @@ GENERIC = "generic"
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 _MAX_TEXT = 1000
+_REMEMBERED = 4096  # categories; many products share one
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:-[a-z0-9]+)*$", max_length=40)]
 Words = Annotated[str, Field(min_length=1, max_length=_MAX_TEXT)]
@@ -110,6 +111,7 @@ class Archetypes:
         self._all = {name: Archetype.model_validate(entry.said | {"name": name}) for name, entry in packaged.items()}
         for name, entry in self.own.items():
             self._all[name] = self._changed(name, entry)
+        self._chosen: dict[str, Choice] = {}
         self._by_steps: dict[Steps, tuple[str, str]] = {}
         for name, entry in [
             *packaged.items(),
@@ -144,6 +146,14 @@ class Archetypes:
 
     def choose(self, category: str) -> Choice:
         """The archetype of a product of this category, see archetypes.yaml for the rule."""
+        choice = self._chosen.get(category)
+        if choice is None:
+            if len(self._chosen) >= _REMEMBERED:
+                self._chosen.clear()
+            choice = self._chosen[category] = self._choose(category)
+        return choice
+
+    def _choose(self, category: str) -> Choice:
         for path in category.split(";"):  # shops that put a product into several categories
             steps = steps_of(path)
             for end in range(len(steps), 0, -1):

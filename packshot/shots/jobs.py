@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from packshot.catalog.model import Product
 from packshot.errors import Code, PackshotError
 from packshot.shots.archetypes import Archetype
 from packshot.shots.channels import Framing, framing
 from packshot.shots.model import ImageJob, Reference
+from packshot.shots.product_text import ProductText
 from packshot.shots.prompt import render_prompt
 from packshot.shots.shot_list import Shot
 
@@ -27,12 +29,15 @@ def jobs_for(
     default_model: str,
     shot_list_hash: str,
     without_missing: bool = False,
+    texts: ProductText | None = None,
 ) -> list[ImageJob]:
     """The pictures this shot asks for of this product: one job a variant, none when the shot is not for the product.
 
     ``archetype`` is the product's, see :meth:`ShotList.choose`.
     ``references`` and ``missing`` say how reading the product's photos went; together they name at least those of
     ``shot.photos_of(product)`` (as ``Reference.source``, or by name), and may hold more.
+
+    ``texts``: the product's, where the caller has made them already.
 
     A job that lacks a photo is to be held, and its key names the photo. ``without_missing``: it is made without that
     photo, as if the catalog did not have it; so it is another picture than the one with the photo.
@@ -58,12 +63,13 @@ def jobs_for(
         raise PackshotError(Code.PHOTO_NEEDED, f"product {product.name!r}, shot {shot.name!r} needs a photo, but {why}")
     hashes = [read[photo].sha256 if photo in read else f"missing:{photo}" for photo in sent]
     model = shot.model or default_model
-    frame = framing(shot.channel, archetype.share)
-    wording = template_hash(shot.prompt, archetype, frame)
+    frame, wording = _worded(shot.prompt, shot.channel, archetype)
+    facts = texts or ProductText(product)
+    sent_photos = tuple([read[photo] for photo in sent if photo in read])
 
     def job(variant: int) -> ImageJob:
         prompt = render_prompt(
-            product,
+            facts,
             shot=shot.name,
             template=shot.prompt,
             variant=variant,
@@ -95,7 +101,7 @@ def jobs_for(
             prompt=prompt,
             aspect_ratio=shot.aspect_ratio,
             image_size=shot.image_size,
-            references=tuple(read[photo] for photo in sent if photo in read),
+            references=sent_photos,
             shot_list_hash=shot_list_hash,
             template_hash=wording,
             template_version=shot.template_version,
@@ -128,8 +134,17 @@ def job_key(
         list(reference_hashes),
     ]  # fmt: skip
     # As JSON no two lists read the same. Half surrogate pairs stay themselves too, which \u escapes would merge.
-    text = json.dumps(decides, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_as_json(decides).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@lru_cache(maxsize=1024)
+def _worded(template: str, channel: str | None, archetype: Archetype) -> tuple[Framing, str]:
+    """What all products of an archetype have in common in a shot."""
+    frame = framing(channel, archetype.share)
+    return frame, template_hash(template, archetype, frame)
 
 
 def template_hash(template: str, archetype: Archetype, frame: Framing) -> str:

@@ -11,7 +11,15 @@ from packshot.catalog.model import Product
 from packshot.errors import PackshotError
 from packshot.shots.archetypes import GENERIC, Archetype
 from packshot.shots.channels import channels, framing
-from packshot.shots.product_text import MAX_ATTRIBUTES, MAX_DESCRIPTION, MAX_LINE, MAX_NAME, MAX_TITLE, attribute_name
+from packshot.shots.product_text import (
+    MAX_ATTRIBUTES,
+    MAX_DESCRIPTION,
+    MAX_LINE,
+    MAX_NAME,
+    MAX_TITLE,
+    ProductText,
+    attribute_name,
+)
 from packshot.shots.prompt import attributes_of, render_prompt, variables_of
 from packshot.shots.shot_list import Shot, ShotList, When
 
@@ -120,7 +128,7 @@ def _texts_of(shot: Shot, archetype: Archetype) -> list[str]:
 
 def _render(shot: Shot, product: Product, archetype: Archetype, photos: int) -> str:
     return render_prompt(
-        product,
+        ProductText(product),
         shot=shot.name,
         template=shot.prompt,
         variant=1,

@@ -43,14 +43,24 @@ _JOINERS = "\u200c\u200d"
 _BRACKETS = str.maketrans({"<": "\u2039", ">": "\u203a"})
 
 
-@lru_cache(maxsize=4096)  # each shot of a product asks for the same texts
 def plain(text: str, cap: int) -> str:
     """One line of visible text of at most ``cap`` characters; a cut shows as an ellipsis."""
-    text = _TAG.sub(" ", text)
-    text = "".join(_visible(c) for c in unicodedata.normalize("NFC", text))
-    text = _DEFAULT_TITLE.sub("", text)
-    text = " ".join(text.translate(_BRACKETS).split())
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    if not text.isprintable():  # all that is invisible is unprintable, and so is every blank but the plain one
+        text = "".join(map(_visible, text))
+    if not text.isascii() or "default" in text.lower():  # a dotless i would match, too
+        text = _DEFAULT_TITLE.sub("", text)
+    if "<" in text or ">" in text:
+        text = text.translate(_BRACKETS)
+    text = text.strip() if text.isprintable() and "  " not in text else " ".join(text.split())
     return text if len(text) <= cap else text[: cap - 1].rstrip() + "…"
+
+
+_plain = lru_cache(maxsize=4096)(plain)
+"""For texts that many products share."""
 
 
 def _visible(character: str) -> str:
@@ -68,16 +78,15 @@ class Attributes(Mapping[str, str]):
     """
 
     def __init__(self, attributes: Mapping[str, str]) -> None:
-        self._values: dict[str, str] = {}
-        self._labels: dict[str, str] = {}
-        for label, value in sorted((plain(n, MAX_NAME), plain(v, MAX_LINE)) for n, v in attributes.items()):
-            name, label = _SAME.get(attribute_name(label), (attribute_name(label), label))
-            if not name or not value or name in self._values or _NOT_VISIBLE & set(name.split("_")):
-                continue
-            self._values[name] = value
-            self._labels[name] = label.replace(":", " ").replace("_", " ").strip()
-        kept = sorted(self._values)[:MAX_ATTRIBUTES]
-        self._values = {name: self._values[name] for name in kept}
+        values: dict[str, str] = {}
+        labels: dict[str, str] = {}
+        for label, value in sorted([(_plain(n, MAX_NAME), _plain(v, MAX_LINE)) for n, v in attributes.items()]):
+            name, shown = _known_as(label)
+            if name and value and name not in values:
+                values[name] = value
+                labels[name] = shown
+        self._values = {name: values[name] for name in sorted(values)[:MAX_ATTRIBUTES]}
+        self._labels = labels
 
     def __getitem__(self, name: str) -> str:
         return self._values[attribute_name(name)]
@@ -91,24 +100,51 @@ class Attributes(Mapping[str, str]):
     def lines(self) -> Iterator[tuple[str, str]]:
         """(label, value) pairs; what shares its name with another line of the facts is marked as the variant's."""
         for name, value in self._values.items():
-            label = self._labels[name]
-            yield (f"Variant {label.lower()}" if name in _OWN_LINES else label[:1].upper() + label[1:]), value
+            yield self._labels[name], value
 
 
+@lru_cache(maxsize=4096)
 def attribute_name(name: str) -> str:
     """The one name behind all spellings: lower case, words joined by underscores, British."""
     words = re.findall(r"[^\W_]+", name.casefold())
     return "_".join(_SPELLINGS.get(word, word) for word in words)
 
 
-def facts_block(product: Product, attributes: Attributes, shot: str) -> str:
-    """``Name: value`` lines between delimiters that catalog text cannot contain, introduced as data."""
-    lines = [
-        ("Title", plain(product.title, MAX_TITLE)),
-        ("Shot", shot),
-        ("Category", plain(product.category, MAX_LINE)),
-        ("Brand", plain(product.brand, MAX_LINE)),
-        *attributes.lines(),
-        ("Description", plain(product.description, MAX_DESCRIPTION)),
-    ]
-    return "\n".join([_NOTICE, BEGIN, *(f"{label}: {value}" for label, value in lines if value), END])
+@lru_cache(maxsize=4096)
+def _known_as(label: str) -> tuple[str, str]:
+    """An attribute's name, empty for one that a picture cannot show, and what its line of the facts begins with."""
+    name, label = _SAME.get(attribute_name(label), (attribute_name(label), label))
+    if _NOT_VISIBLE & set(name.split("_")):
+        return "", ""
+    label = label.replace(":", " ").replace("_", " ").strip()
+    return name, f"Variant {label.lower()}" if name in _OWN_LINES else label[:1].upper() + label[1:]
+
+
+class ProductText:
+    """A product's texts as prompts see them, made once for all its shots."""
+
+    def __init__(self, product: Product) -> None:
+        self.name = product.name
+        self.title = plain(product.title, MAX_TITLE)
+        self.description = plain(product.description, MAX_DESCRIPTION)
+        self.category = _plain(product.category, MAX_LINE)
+        self.brand = _plain(product.brand, MAX_LINE)
+        self.attributes = Attributes(product.attributes)
+        self.attribute_lines = [f"{label}: {value}" for label, value in self.attributes.lines()]
+
+    def facts(self, shot: str) -> str:
+        """``Name: value`` lines between delimiters that catalog text cannot contain, introduced as data."""
+        lines = [_NOTICE, BEGIN]
+        if self.title:
+            lines.append(f"Title: {self.title}")
+        if shot:
+            lines.append(f"Shot: {shot}")
+        if self.category:
+            lines.append(f"Category: {self.category}")
+        if self.brand:
+            lines.append(f"Brand: {self.brand}")
+        lines += self.attribute_lines
+        if self.description:
+            lines.append(f"Description: {self.description}")
+        lines.append(END)
+        return "\n".join(lines)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from packshot.catalog.rejects_file import neutral, restored
 from packshot.cli import main
-from packshot.shots.product_text import Attributes, facts_block
+from packshot.shots.product_text import ProductText
 from tests.catalog.catalog_files import read, write
 from tests.fixtures_shop import ROOT
 
@@ -158,9 +158,7 @@ def test_everything_about_a_file(inside: Inspect, tmp_path: Path) -> None:
     assert found["counts"] == {"records": 8, "accepted": 4, "rejected": 4, "blank": 0, "continuation": 0}
     assert found["equation"] == "8 records = 4 accepted + 4 rejected + 0 blank + 0 continuation"
     _, products, _ = read(path, mapping=mapping)
-    assert [shown["facts"] for shown in found["first"]] == [
-        facts_block(product, Attributes(product.attributes), "") for product in products[:3]
-    ]
+    assert [shown["facts"] for shown in found["first"]] == [ProductText(product).facts("") for product in products[:3]]
     told = "\n".join(found["warnings"])
     assert "4 x no photo, product: K-1001, K-1002, L-2001, ..." in told
     assert "1 x no description, product: L-2002" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -251,3 +252,64 @@ def test_hostile_text_changes_nothing_of_the_frame(shot: Shot, archetype: str, t
 @given(HOSTILE, HOSTILE, st.sampled_from(load_shot_list(None).shots))
 def test_no_text_changes_anything_of_the_frame(text: str, attribute: str, shot: Shot) -> None:
     assert frame_of(shot, "food", text, attribute) == frame_of(shot, "food", "", "finish")
+
+
+# --- what many products share is rendered once ------------------------------------------------------------------
+ODD = st.text(st.sampled_from("ab<>_: \n\t\x00\xa0\u200c\u2028\u202e\u0130e\u0301\U000e0041ß…"), max_size=12)
+ODD_PRODUCTS = st.builds(
+    Product,
+    catalog=st.just("c"),
+    product_key=st.just("p"),
+    title=ODD.map("Mug{}".format),
+    description=ODD,
+    category=ODD,
+    brand=ODD,
+    attributes=st.dictionaries(st.sampled_from(["Color", "size", "a::b", "keys", "Material", "x\ny"]), ODD, max_size=4),
+)
+TEMPLATES = [
+    *(shot.prompt for shot in ALL_SHOTS),
+    "A packshot. {{ facts }}",
+    "  {{ facts }} . \n\n\n\n {{ facts }}{{ facts }}\n",
+    "{% if attributes.colour is defined and not attributes.size is defined %}a  b{% endif %}{{ facts }}",
+    "{% if variant > 1 %}a{% elif brand %}b{% else %}c{% endif %}{{ facts }}",
+    "{{ 'a' if attributes.material is defined else 'b' }}({{ facts }}){{ variant }}",
+    "{% if attributes.keys is defined %}k{% endif %}{{ facts }}",
+    "{% if facts %}x{% endif %}{{ facts }}",
+    "{% filter upper %}{{ facts }}{% endfilter %}",
+    "{% if variant > 1 %}{{ title }}{% endif %}{{ facts|upper }}",
+    "{% if attributes.colour is defined %}{{ attributes.colour }}{% endif %} {{ facts }}",
+]
+
+
+@settings(deadline=None)  # other work on the machine must not fail it
+@given(st.sampled_from(TEMPLATES), ODD_PRODUCTS, ODD_PRODUCTS)
+def test_a_prompt_is_the_same_whatever_was_rendered_before_it(template: str, one: Product, other: Product) -> None:
+    """A ``set`` keeps a template from being put together from words that are known already."""
+    for product in (one, other, one):
+        assert rendered(template, product) == rendered("{% set anew = 1 %}" + template, product)
+
+
+@given(HOSTILE, st.integers(1, 40))
+@example("default  title", 40)
+@example("Mug: Default T\u0130tle", 40)
+def test_plain_text_takes_no_short_cut_that_shows(text: str, cap: int) -> None:
+    """The marks make each step necessary; what they add is taken away again."""
+    marked = plain(f"<b>{text}</b>\u200b", 10_000)
+    assert plain(text, 10_000) == marked
+    assert plain(text, cap) == (marked if len(marked) <= cap else marked[: cap - 1].rstrip() + "…")
+
+
+def test_prompts_of_today_stay() -> None:
+    """When this fails, pictures of such products are bought again: only together with a new KEY_VERSION."""
+    template = (
+        "{% if attributes.colour is defined %}In its  colour.{% endif %}\n\n\n\n{{ facts }}\nIn {{ aspect_ratio }}."
+    )
+    products = [
+        BOOT,
+        Product(
+            "c", "1", title="Größe <b>42</b> \u2013 Default Title", attributes={"a::b": "x  y", "colour_pattern": "Red"}
+        ),
+        Product("c", "2", title="\u0645\u06cc\u200c\u062e", description="a\nb\x00c < d", category="A > B/C"),
+    ]
+    said = "\n\n".join(rendered(template, product) for product in products)
+    assert hashlib.sha256(said.encode()).hexdigest()[:16] == "f8a6eb66e4dd44d3"
