@@ -1,7 +1,7 @@
 """4K answers of 40 MB, many at once: how much memory do they take, and how fast do they come home?
 
 Beside it a raw loop with as many threads and the same servers, which does what cannot be left out: read the answer,
-decode its base64, SHA-256, put to S3. It writes nothing to disk, decodes no picture, checks nothing and records nothing.
+decode its base64, SHA-256, put to S3. It writes no file, decodes no picture, checks nothing and records nothing.
 
 Each answer is one JSON with a real 4096 x 4096 PNG in base64; no two are the same bytes. Both sides run in processes of
 their own, in turn, and make one image before the clock starts. Idle is our process when it is ready for its first call;

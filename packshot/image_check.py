@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,9 @@ EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 RESULT_FORMATS = ("PNG", "JPEG", "WEBP")
 """What the image API may send."""
+
+# A decoded 4K picture takes 67 MB. More decoders than processors would take more memory and no less time.
+_decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 # What Pillow raises on damaged data, depending on the format and the place of the damage.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
@@ -44,7 +49,7 @@ def check_image(path: Path, max_pixels: int) -> ImageFacts:
         ArchiveError: NOT_AN_IMAGE (not PNG, JPEG or WebP), IMAGE_TRUNCATED (begins as one, but is cut or damaged),
             TOO_LARGE (more than ``max_pixels``; found before any pixel is decoded).
     """
-    with open_image(path, max_pixels) as image:
+    with _decoders, open_image(path, max_pixels) as image:
         mime = MIME_TYPES[image.format or ""]
         return ImageFacts(mime, image.width, image.height, EXTENSIONS[mime])
 
