@@ -206,15 +206,15 @@ class Studio:
         photo = order.references[0] if order.references else None
         images = []
         for number in range(1, count + 1):
-            if self._picture and (self._picture.width, self._picture.height) == size:
-                images.append(self._carry(order, pictures.numbered(self._picture, serial), fault))
-                continue
             note = f"draft {number}" if number < count else ""
             card = pictures.read_prompt(order.prompt, serial, note)
-            with self._easel:
-                picture = pictures.render(
-                    card, *size, mime=mime, photo=photo, artefacts=fault.name == "white_artefacts"
-                )
+            if self._picture and (self._picture.width, self._picture.height) == size:
+                picture = pictures.numbered(self._picture, card)
+            else:
+                with self._easel:
+                    picture = pictures.render(
+                        card, *size, mime=mime, photo=photo, artefacts=fault.name == "white_artefacts"
+                    )
             if fault.name == "big_body":
                 ordered = int(fault.number("size"))
                 picture = pictures.pad(picture, ordered if order.wants == "url" else ordered * 3 // 4)

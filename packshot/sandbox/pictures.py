@@ -281,9 +281,9 @@ def read_png(path: Path) -> Picture:
         return Picture(data, "image/png", image.width, image.height)
 
 
-def numbered(picture: Picture, serial: int) -> Picture:
+def numbered(picture: Picture, card: Card) -> Picture:
     """The same PNG in a file of its own: a text chunk says which one it is."""
-    data = _with_chunk(picture.data, b"tEXt", b"Comment\0packshot sandbox #%d" % serial)
+    data = _with_chunk(picture.data, b"tEXt", f"Comment\0packshot sandbox #{card.serial} {card.note}".encode())
     return Picture(data, picture.mime, picture.width, picture.height)
 
 
