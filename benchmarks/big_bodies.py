@@ -174,15 +174,22 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_of_machine() -> float:
+    """Processor seconds of everything on this machine, the kernel's writing to disk included."""
+    user, nice, system, _, _, irq, softirq, *_ = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    return sum(map(int, (user, nice, system, irq, softirq))) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(side: str, folder: Path, images: int, at_once: int, pids: dict[str, int]) -> dict[str, float]:
     """What the process of that side reports, and the servers' processor time meanwhile."""
     folder.mkdir()
-    before = {name: cpu_of(pid) for name, pid in pids.items()}
+    before, machine = {name: cpu_of(pid) for name, pid in pids.items()}, cpu_of_machine()
     command = [sys.executable, "-m", "benchmarks.big_bodies", "--side", side, "--folder", str(folder)]
     command += ["--images", str(images), "--at-once", str(at_once)]
     env = os.environ | {"PACKSHOT_HOME": str(folder)}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found["machine"] = cpu_of_machine() - machine
     return found | {name: cpu_of(pid) - before[name] for name, pid in pids.items()}
 
 
@@ -223,7 +230,7 @@ def main() -> None:
 
 
 def row(number: int, side: str, found: dict[str, float], images: int) -> str:
-    seconds = "  ".join(f"{name} {found[name] / images:.2f}" for name in ("cpu", "store", "emulator"))
+    seconds = "  ".join(f"{name} {found[name] / images:.2f}" for name in ("cpu", "store", "emulator", "machine"))
     return (
         f"round {number + 1}  {side:8}  {images / found['seconds']:5.2f} images/s   idle {found['idle']:4.0f} MB, "
         f"peak {found['peak']:5.0f} MB   processor seconds an image: {seconds}"
