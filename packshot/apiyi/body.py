@@ -130,8 +130,10 @@ def _strings(whole: mmap.mmap) -> Iterator[tuple[int, int]]:
 def _end_of_string(whole: mmap.mmap, at: int) -> int:
     """Where the string ends that goes on at ``at``; 0 when it is cut off."""
     # Base64 has neither quotes nor escapes, and seeing that a piece has none is far quicker than matching it.
-    while (piece := whole[at : at + _STEP]) and b'"' not in piece and b"\\" not in piece:
+    step = 4096  # growing, because there may be many strings that end soon
+    while (piece := whole[at : at + step]) and b'"' not in piece and b"\\" not in piece:
         at += len(piece)
+        step = min(2 * step, _STEP)
     end = _STRING_END.match(whole, at)
     return end.end() if end and end[1] else 0
 
