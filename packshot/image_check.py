@@ -26,6 +26,10 @@ RESULT_FORMATS = ("PNG", "JPEG", "WEBP")
 # A decoded 4K picture takes 67 MB. More decoders than processors would take more memory and no less time.
 _decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
 
+# Pillow would take that memory in blocks of 16 MB, which the C library keeps for each thread when they are free again.
+# A block above 32 MB goes back to the system at once. Smaller pictures take what they need, as ever.
+Image.core.set_block_size(128 * 1024 * 1024)  # type: ignore[attr-defined]
+
 # What Pillow raises on damaged data, depending on the format and the place of the damage.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
