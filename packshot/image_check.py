@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,13 @@ EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 RESULT_FORMATS = ("PNG", "JPEG", "WEBP")
 """What the image API may send."""
+
+# A decoded 4K picture takes 67 MB. More decoders than processors would take more memory and no less time.
+_decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+# Pillow would take that memory in blocks of 16 MB, which the C library keeps for each thread when they are free again.
+# A block above 32 MB goes back to the system at once. Smaller pictures take what they need, as ever.
+Image.core.set_block_size(128 * 1024 * 1024)  # type: ignore[attr-defined]
 
 # What Pillow raises on damaged data, depending on the format and the place of the damage.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
@@ -44,7 +53,7 @@ def check_image(path: Path, max_pixels: int) -> ImageFacts:
         ArchiveError: NOT_AN_IMAGE (not PNG, JPEG or WebP), IMAGE_TRUNCATED (begins as one, but is cut or damaged),
             TOO_LARGE (more than ``max_pixels``; found before any pixel is decoded).
     """
-    with open_image(path, max_pixels) as image:
+    with _decoders, open_image(path, max_pixels) as image:
         mime = MIME_TYPES[image.format or ""]
         return ImageFacts(mime, image.width, image.height, EXTENSIONS[mime])
 

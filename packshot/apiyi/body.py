@@ -22,8 +22,10 @@ BLOB_BYTES = 64 * 1024
 _REST_BYTES = 4 * 1024 * 1024
 _STEP = 1024 * 1024
 
-# A string with its quotes; group 1 is empty when the text ends inside it. Possessive: one pass, no backtracking.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)', re.DOTALL)
+# A string with its quotes, and the rest of one; group 1 is empty when the closing quote is not there, or not that near.
+# Possessive: one pass, no backtracking.
+_STRING = re.compile(rb'"[^"\\]{0,1000}+(?:\\.[^"\\]{0,1000}+)*+("?)', re.DOTALL)
+_STRING_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+("?)', re.DOTALL)
 _JSON_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*+[{\[]")
 _IS_KEY = re.compile(rb"\s*+:")
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|([^u]))", re.DOTALL)
@@ -101,9 +103,8 @@ def _take_out(whole: mmap.mmap, path: Path, blob_bytes: int, marker: str) -> tup
     rest = bytearray()
     blobs: list[Blob] = []
     done = 0
-    for string in _STRING.finditer(whole):
-        start, end = string.span()
-        if not string[1] or end - start - 2 < blob_bytes or _IS_KEY.match(whole, end):
+    for start, end in _strings(whole):
+        if end - start - 2 < blob_bytes or _IS_KEY.match(whole, end):
             continue
         if len(rest) + start - done > _REST_BYTES:
             break
@@ -114,6 +115,27 @@ def _take_out(whole: mmap.mmap, path: Path, blob_bytes: int, marker: str) -> tup
     # The beginning is enough to see that an endless text, or a string that was cut off, does not parse.
     rest += whole[done : done + _REST_BYTES]
     return rest, blobs
+
+
+def _strings(whole: mmap.mmap) -> Iterator[tuple[int, int]]:
+    """(start, end) of each string, its quotes included; one that is cut off is left out."""
+    end = 0
+    while string := _STRING.search(whole, end):
+        end = string.end() if string[1] else _end_of_string(whole, string.end())
+        if not end:
+            return
+        yield string.start(), end
+
+
+def _end_of_string(whole: mmap.mmap, at: int) -> int:
+    """Where the string ends that goes on at ``at``; 0 when it is cut off."""
+    # Base64 has neither quotes nor escapes, and seeing that a piece has none is far quicker than matching it.
+    step = 4096  # growing, because there may be many strings that end soon
+    while (piece := whole[at : at + step]) and b'"' not in piece and b"\\" not in piece:
+        at += len(piece)
+        step = min(2 * step, _STEP)
+    end = _STRING_END.match(whole, at)
+    return end.end() if end and end[1] else 0
 
 
 def write_decoded(value: Blob | str, to: Path, step: int = _STEP) -> bytes:
@@ -170,12 +192,24 @@ def _without_prefix(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _decoded(pieces: Iterator[bytes]) -> Iterator[bytes]:
     carry = b""
     for piece in pieces:
-        text = carry + piece.translate(_URL_SAFE, _BLANKS)
-        # The last group waits: only at the end is it known whether its padding is missing or misplaced.
-        whole = max(0, (len(text) - 1) // 4 * 4)
-        carry = text[whole:]
-        if text[:whole].endswith(b"="):
-            raise ValueError("padding in the middle")
-        yield binascii.a2b_base64(text[:whole], strict_mode=True)
-    if carry := carry.rstrip(b"="):
+        text = carry + piece
+        try:
+            decoded, carry = _whole_groups(text)
+        except ValueError:  # nearly every answer is plain base64, and making it plain takes half as long as decoding it
+            decoded, carry = _whole_groups(_plain(text))
+        yield decoded
+    if carry := _plain(carry).rstrip(b"="):
         yield binascii.a2b_base64(carry + b"=" * (-len(carry) % 4), strict_mode=True)
+
+
+def _plain(text: bytes) -> bytes:
+    return text.translate(_URL_SAFE, _BLANKS)
+
+
+def _whole_groups(text: bytes) -> tuple[bytes, bytes]:
+    """(decoded, rest). The last group waits: whether its padding is missing or misplaced is known only at the end."""
+    whole = max(0, (len(text) - 1) // 4 * 4)
+    groups = text[:whole]
+    if groups.endswith(b"="):
+        raise ValueError("padding in the middle")
+    return binascii.a2b_base64(groups, strict_mode=True), text[whole:]

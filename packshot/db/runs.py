@@ -65,7 +65,8 @@ _OF_WORK: tuple[Any, ...] = (
 
 
 def _size(session: Session, run_id: int) -> int:
-    """How many jobs the run has to see to. Positions have no gaps, so the last one says it: counting takes longer the more there are."""
+    """How many jobs the run has to see to. Positions have no gaps, so the last one says it: counting would take longer
+    with each batch."""
     return session.exec(select(func.coalesce(func.max(RunJob.position) + 1, 0)).where(RunJob.run_id == run_id)).one()
 
 

@@ -45,6 +45,7 @@ from packshot.sandbox.generations import Studio
 from packshot.sandbox.history import Received
 from packshot.sandbox.latency import Draws, Latency
 from packshot.sandbox.oss import Oss
+from packshot.sandbox.pictures import read_png
 from packshot.settings import DEFAULT_PRICES
 
 Seconds = float | tuple[float, float]
@@ -64,6 +65,8 @@ class Emulator:
         photos_dir: folder served under ``/photos/``.
         data_dir: folder for the generated images; a temporary one, removed at the end, when not given.
         clock: epoch seconds; decides what has expired.
+        picture: a PNG file that answers orders of exactly its pixels, instead of a drawn card: big and real pictures
+            at little cost. Each copy has another number in a text chunk, so no two are the same bytes.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Emulator:
         photos_dir: Path | str | None = None,
         data_dir: Path | str | None = None,
         clock: Callable[[], float] = time.time,
+        picture: Path | str | None = None,
     ) -> None:
         self.system_token = system_token
         self.photos_dir = Path(photos_dir).resolve() if photos_dir else None
@@ -105,6 +109,7 @@ class Emulator:
             least_bytes=least_bytes,
             seed=seed,
             clock=clock,
+            picture=read_png(Path(picture)) if picture else None,
         )
         self._server = Server(port, self)
         self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -235,6 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, metavar="DIR", help="keeps the images; a temporary folder if not given")
     parser.add_argument("--photos", type=Path, metavar="DIR", help="served under /photos/")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="answers orders of its size")
     options = parser.parse_args(arguments)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -263,6 +269,7 @@ def _from_options(options: argparse.Namespace) -> Emulator:
         seed=options.seed,
         photos_dir=options.photos,
         data_dir=options.data,
+        picture=options.picture,
     )
 
 

@@ -69,6 +69,7 @@ class Studio:
         least_bytes: int,
         seed: int,
         clock: Callable[[], float],
+        picture: pictures.Picture | None = None,
     ) -> None:
         self.prices = prices
         self.ledger = ledger
@@ -87,6 +88,7 @@ class Studio:
         self._least_bytes = least_bytes
         self._seed = seed
         self._clock = clock
+        self._picture = picture
         self._lock = threading.Lock()
         self._serial = 0
         # Drawing a 4K image takes 50 MB; many requests at once must not add up.
@@ -208,10 +210,13 @@ class Studio:
         for number in range(1, count + 1):
             note = f"draft {number}" if number < count else ""
             card = pictures.read_prompt(order.prompt, serial, note)
-            with self._easel:
-                picture = pictures.render(
-                    card, *size, mime=mime, photo=photo, artefacts=fault.name == "white_artefacts"
-                )
+            if self._picture and (self._picture.width, self._picture.height) == size:
+                picture = pictures.numbered(self._picture, card)
+            else:
+                with self._easel:
+                    picture = pictures.render(
+                        card, *size, mime=mime, photo=photo, artefacts=fault.name == "white_artefacts"
+                    )
             if self._least_bytes:
                 picture = pictures.pad(picture, self._least_bytes)
             if fault.name == "big_body":

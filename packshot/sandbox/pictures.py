@@ -12,6 +12,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from random import Random
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
@@ -258,10 +259,7 @@ def pad(picture: Picture, size: int) -> Picture:
         return picture
     noise = Random(size).randbytes(missing)  # noqa: S311 - filler
     if picture.mime == "image/png":
-        end = picture.data.rindex(b"IEND") - 4
-        kind = b"paDd"  # ancillary, private, safe to copy
-        chunk = struct.pack(">I", missing) + kind + noise + struct.pack(">I", zlib.crc32(kind + noise))
-        data = picture.data[:end] + chunk + picture.data[end:]
+        data = _with_chunk(picture.data, b"paDd", noise)  # ancillary, private, safe to copy
     else:
         step = 65_000
         comments = b"".join(
@@ -270,3 +268,26 @@ def pad(picture: Picture, size: int) -> Picture:
         )
         data = picture.data[:2] + comments + picture.data[2:]
     return Picture(data, picture.mime, picture.width, picture.height)
+
+
+def read_png(path: Path) -> Picture:
+    """A PNG file as it is.
+
+    Raises:
+        OSError: it is not there, or no PNG.
+    """
+    data = path.read_bytes()
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        return Picture(data, "image/png", image.width, image.height)
+
+
+def numbered(picture: Picture, card: Card) -> Picture:
+    """The same PNG in a file of its own: a text chunk says which one it is."""
+    data = _with_chunk(picture.data, b"tEXt", f"Comment\0packshot sandbox #{card.serial} {card.note}".encode())
+    return Picture(data, picture.mime, picture.width, picture.height)
+
+
+def _with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
+    end = png.rindex(b"IEND") - 4
+    checksum = struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+    return b"".join([png[:end], struct.pack(">I", len(content)), kind, content, checksum, png[end:]])

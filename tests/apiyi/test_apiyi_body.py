@@ -50,6 +50,28 @@ def test_reads_what_json_reads(
     assert resolve(parsed(tmp_path, raw, blob_bytes)) == json.loads(raw)
 
 
+LONG = "A" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LONG[:end] + special + LONG[end:]
+        for special in ["", '"', "\\", '\\"', '\\\\""', "/\n/"]
+        for end in [0, 1, 999, 1000, 1001, 1 << 20, (1 << 20) + 999, (1 << 20) + 1000, len(LONG)]
+    ],
+    ids=str.__len__,
+)
+def test_quotes_and_escapes_anywhere_in_megabytes(tmp_path: Path, text: str) -> None:
+    raw = json.dumps([text, "next", text]).encode()
+    answer = parsed(tmp_path, raw)
+    assert [type(item) for item in answer] == [Blob, str, Blob]
+    for blob in answer[::2]:
+        assert json.loads(b'"' + b"".join(blob.steps(1 << 20)) + b'"') == text
+    with pytest.raises(CutJson):
+        parsed(tmp_path, raw[:-2])
+
+
 @on_disk
 @given(document=st.dictionaries(st.text(max_size=8), documents, min_size=1, max_size=4), data=st.data())
 def test_every_beginning_of_an_answer_is_recognized_as_cut(tmp_path: Path, document: Any, data: st.DataObject) -> None:

@@ -52,6 +52,31 @@ def get(em: Emulator, path: str, headers: dict[str, str] | None = None) -> reque
     return requests.get(em.base_url + path, headers=headers or {}, timeout=10)
 
 
+def test_a_picture_given_answers_orders_of_its_size_and_each_is_another_file(tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(photo(1024, 1024))
+    with Emulator(picture=tmp_path / "picture.png") as em:
+        files = []
+        for _ in range(3):
+            parts = gemini(em).json()["candidates"][0]["content"]["parts"]
+            [inline] = [part["inlineData"] for part in parts if "inlineData" in part]
+            assert inline["mimeType"] == "image/png"
+            files.append(base64.b64decode(inline["data"]))
+        other = requests.get(order(em, size="2048x2048").json()["data"][0]["url"], timeout=10)
+    assert len(set(files)) == 3
+    for file in files:
+        with Image.open(io.BytesIO(file)) as image:
+            image.load()  # with every chunk's checksum
+            assert image.size == (1024, 1024)
+            assert image.getpixel((512, 512)) == (255, 0, 255)
+    assert Image.open(io.BytesIO(other.content)).size == (2048, 2048)
+
+
+def test_a_picture_that_is_no_png_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(photo(kind="JPEG"))
+    with pytest.raises(OSError):
+        Emulator(picture=tmp_path / "picture.png")
+
+
 def photo(width: int = 60, height: int = 40, colour: str = "magenta", kind: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(buffer, kind)
