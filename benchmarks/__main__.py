@@ -22,7 +22,9 @@ SHORT: dict[str, tuple[str, Callable[[Found], str]]] = {
         "--images 8 --at-once 4 --rounds 1 --latency 0.5", lambda found: f"{found['ratio']:.2f} x a raw loop"
     ),
     "planning": ("--rows 20000 --products 5000", lambda found: _planning(found["sides"])),
-    "queries": ("--assets 20000 --database sqlite --moves 50", lambda found: f"{found['sqlite']['worst']:.1f} ms at worst"),
+    "queries": (
+        "--assets 20000 --database sqlite --moves 50", lambda found: f"{found['sqlite']['worst']:.1f} ms at worst"
+    ),
     "reading": ("--rows 100000", lambda found: f"{found['ratio']:.2f} x csv.DictReader"),
 }  # fmt: skip
 
