@@ -89,8 +89,8 @@ def holds(engine: Engine, catalog: str = "", code: str = "", limit: int | None =
     there is one. Money in US dollars.
     """
     query = _facts(_HELD & _of(catalog, code), limit).add_columns(_BEFORE, _AFTER)
-    with Session(engine) as session:
-        found = [(_waiting(facts), before, after) for *facts, before, after in session.execute(query)]
+    with engine.connect() as connection:
+        found = [(_waiting(facts), before, after) for *facts, before, after in connection.execute(query)]
     return [
         {
             "key": short_key(job.key, before, after),
