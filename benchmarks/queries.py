@@ -251,7 +251,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="on a machine that others use: each call so often")
     options = parser.parse_args()
     shape = Shape(options.assets)
-    found: dict[str, Any] = {"benchmark": "queries", "assets": options.assets, "bar_ms": BAR_MS}
+    found: dict[str, Any] = {
+        "benchmark": "queries",
+        "assets": options.assets,
+        "bar_ms": BAR_MS,
+        "rounds": options.rounds,
+    }
     failed = False
     with (
         tempfile.TemporaryDirectory(prefix="packshot-queries-") as folder,
