@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check deploy bench chaos fuzz clean
+.PHONY: demo test check deploy bench soak chaos fuzz clean
 
 demo: $(READY) ## The whole way on this machine, without a key
 	$(BIN)/packshot demo $(DEMO)
@@ -20,9 +20,11 @@ check: $(READY) ## Style and types
 deploy: $(READY) ## Work pool and all deployments, on the Prefect server of PREFECT_API_URL or prefect.toml
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deployments/deploy.sh
 
-bench: $(READY) ## Ratios against the ideal and against a bare script
-	$(BIN)/python -m benchmarks.schedule
-	$(BIN)/python -m benchmarks.reading
+bench: $(READY) ## Every benchmark in its short form, and a table: under ten minutes
+	$(BIN)/python -m benchmarks
+
+soak: $(READY) ## Half an hour of 200 calls at once, three in ten of them bad: does anything grow?
+	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 chaos: $(READY) ## 200 times kill -9 at every point, then outages: what was lost, and what was bought twice?
 	$(BIN)/python -m tests.chaos --kills 200 $(CHAOS)

@@ -43,6 +43,7 @@ from tasks.provider_limit import ProviderLimit
 from tasks.report_run import report_run
 from tasks.share_out import require_workers, shards, share_out
 
+SETTLED_AFTER = 5.0  # seconds; it halts all threads, so not while they begin their first calls
 DRAIN = 60.0  # seconds for the last states and log lines to reach the server
 
 
@@ -76,8 +77,9 @@ def catalog_imaging(options: RunOptions = RunOptions()) -> State[Report]:  # noq
 def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> State[Report]:
     notes = list(started.notes)
     known: Thumbnails = {}
-    settle_down()
     wanted = options.concurrency or settings.concurrency
+    settled = threading.Timer(SETTLED_AFTER, settle_down)
+    settled.start()
     try:
         progress = cast(UUID, create_progress_artifact(0.0, description=f"0 of {started.size} images"))
         with ProviderLimit(settings) as limit:
@@ -104,6 +106,8 @@ def _carry_out(settings: Settings, started: StartedRun, options: RunOptions) -> 
     except BaseException as error:
         break_off(settings, started.run_id, Code.INTERRUPTED, f"{type(error).__name__} in the flow")
         raise
+    finally:
+        settled.cancel()
     return _final_state(report_run(started.run_id, stop, notes, progress, cast(Thumbnails, opaque(known))))
 
 

@@ -8,6 +8,7 @@ from packshot.stopwatch import Step, Use
 TOLERABLE = 0.1  # of the slots' time: a loss below this is no limit
 FULL = 0.8  # of one processor: a Python process hardly gets beyond one
 FEW = 10  # calls for each slot: with fewer, the beginning and the end are most of a run
+HARDLY_ANY = 2  # calls for each slot: with fewer, there is nothing but beginning and end
 
 
 def sentence(figures: Figures) -> str:
@@ -17,8 +18,8 @@ def sentence(figures: Figures) -> str:
 
 
 def advice(figures: Figures) -> str:
-    """What limited the run, and which setting to raise: one or two sentences, none where no call was made."""
-    if not figures.calls:
+    """What limited the run, and which setting to raise: one or two sentences, none where too few calls were made."""
+    if not says_something(figures):
         return ""
     waited, worked = figures.steps[Step.LIMIT].seconds, figures.steps[Step.WORK].seconds
     if waited > max(worked, 1.0):
@@ -30,6 +31,11 @@ def advice(figures: Figures) -> str:
     if figures.share(loss) < TOLERABLE:
         return _provider(figures)
     return f"{_LOSSES[loss](figures)}."
+
+
+def says_something(figures: Figures) -> bool:
+    """Are there calls enough to speak of a limit?"""
+    return figures.calls >= HARDLY_ANY * figures.slots * figures.processes
 
 
 def _provider(figures: Figures) -> str:

@@ -37,6 +37,8 @@ from packshot.storage.profiles import PROFILES
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.processes import in_background
 
+pytestmark = pytest.mark.timeout(600)  # the first test starts Python some fifty times
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 CATALOGS = (ROOT / "docs/catalogs.md").read_text("utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from packshot.advice import advice, sentence
+from packshot.advice import advice, says_something, sentence
 from packshot.db.tables import Timesheet
 from packshot.figures import Figures, duration, facts, figures_of, slot_rows, step_rows
 from packshot.run_figures import as_facts, as_lines, short_facts
@@ -141,6 +141,12 @@ def test_several_processes_are_named() -> None:
     found = figures_of([sheet(name="m:1:1:a"), sheet(name="n:1:1:b")], "sqlite")
     assert found
     assert "(now 10 in each of 2 processes)" in advice(found)
+
+
+def test_one_call_in_each_slot_says_nothing_of_a_limit() -> None:
+    assert not says_something(figures((10, 0, 0, 90, 0), slots=51))
+    assert advice(figures((10, 0, 0, 90, 0), slots=51)) == ""
+    assert says_something(figures((10, 0, 0, 90, 0), slots=50))
 
 
 def test_without_calls_there_is_nothing_to_advise() -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from packshot import __version__
-from packshot.advice import sentence
+from packshot.advice import says_something, sentence
 from packshot.cli import costs as cli_costs
 from packshot.cli import holds as cli_holds
 from packshot.cli import inspect as cli_inspect
@@ -81,7 +81,7 @@ def run(
     else:
         out.print(report.headline, highlight=False, markup=False)
         out.print(report.diff.sentence, highlight=False, markup=False)
-        if report.figures:
+        if report.figures and says_something(report.figures):
             out.print(sentence(report.figures), highlight=False, markup=False)
         for row in report.unfinished[:20]:
             text = f"  {row['outcome']}: {row['product_key']} {row['shot']}: {row['code'] or ''} {row['message']}"

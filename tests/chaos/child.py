@@ -58,6 +58,8 @@ class Order:
     env: dict[str, str] = field(default_factory=dict)
     twist: str = ""
     """What is wrong with its machine, see :mod:`tests.chaos.twists`."""
+    log: str = ""
+    """The file that takes what it prints; with all other children's where there is none."""
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -193,6 +195,10 @@ def _run(order: Order) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if order.log:
+        log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
     os.environ.update(order.env)
     faulthandler.register(signal.SIGUSR1)  # one that hangs can be asked where: its threads' stacks go to the log
     twists.apply(order.twist)

@@ -78,7 +78,7 @@ def test_a_slow_bucket(shop: Shop) -> None:
 
 def test_a_provider_that_says_too_many(open_shop: OpenShop) -> None:
     shop = open_shop()
-    shop.set(RETRY=json.dumps({"rate_limited": {"waits": [2.0]}}))
+    shop.set(RETRY=json.dumps({"rate_limited": {"waits": [4.0]}}))
     shop.emulator.queue("rate_limited", times=8)
     found, text = figures_of_run(shop, 12)
     assert found.rate_limited == 8
