@@ -10,6 +10,7 @@ Billing facts: docs.apiyi.com, best practices and error pages, as of October 202
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 from typing import Any, Self
 
 
@@ -167,6 +168,7 @@ class Code(StrEnum):
     PHOTO_NEEDED = "photo_needed", Billed.NO, False, False, "give the product a photo, or set needs_reference: false"
 
 
+@cache
 def code_of(value: str) -> Code:
     """The member with this value, as read from a database row."""
     return next(code for code in Code if code == value)

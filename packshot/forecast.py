@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine, Float, bindparam, cast, func, select
 from sqlmodel import Session, col
 
-from packshot.db.models_used import models_used
 from packshot.db.tables import Attempt, DailySpend
 from packshot.settings import Settings
 
@@ -144,8 +143,8 @@ def _facts(share: Share) -> dict[str, float]:
     return {"images": share.images, "expected_usd": round(share.expected_micro / 1e6, 6)}
 
 
-def observed_rates(engine: Engine) -> dict[str, Rate]:
-    """What the ``REMEMBERED`` settled calls of each model that began last brought and cost."""
+def observed_rates(engine: Engine, models: Iterable[str]) -> dict[str, Rate]:
+    """What the ``REMEMBERED`` settled calls of each of these models that began last brought and cost."""
     latest = (
         select(
             col(Attempt.job_id),
@@ -161,7 +160,7 @@ def observed_rates(engine: Engine) -> dict[str, Rate]:
     )
     with Session(engine) as session:
         # Model by model: each is a short walk from the end of the index, where all at once would sort every call.
-        rates = {model: Rate(*session.execute(query, {"of_model": model}).one()) for model in models_used(session)}
+        rates = {model: Rate(*session.execute(query, {"of_model": model}).one()) for model in models}
     return {model: rate for model, rate in rates.items() if rate.calls}
 
 

@@ -107,7 +107,7 @@ def foresee(
 
     ``max_cost_usd``: of this run, in dollars; 0: PACKSHOT_MAX_COST_USD. Reads only.
     """
-    plan.forecast.rates = observed_rates(engine)
+    plan.forecast.rates = observed_rates(engine, plan.forecast.prices)
     limit = Decimal(str(max_cost_usd)) or settings.max_cost_usd
     limit_micro = None if limit is None else int(limit * 1_000_000)
     today = spent_on(engine, now().astimezone(UTC).date())

@@ -44,7 +44,7 @@ def calls(
 
 # --- looking back ---------------------------------------------------------------------------------------------
 def test_without_calls_there_is_no_history(book: Book) -> None:
-    assert observed_rates(book.engine) == {}
+    assert observed_rates(book.engine, [PRO, FLASH]) == {}
 
 
 def test_a_rate_counts_calls_and_purchases_for_each_image(book: Book) -> None:
@@ -52,7 +52,7 @@ def test_a_rate_counts_calls_and_purchases_for_each_image(book: Book) -> None:
     calls(book, 1, 0, 0, PRICE)  # twice not billed
     calls(book, 2, PRICE, PRICE)  # one that is booked and brought nothing
     calls(book, 3, 0)  # never made
-    rate = observed_rates(book.engine)[PRO]
+    rate = observed_rates(book.engine, [PRO, FLASH])[PRO]
     assert rate == Rate(images=4, calls=7, purchases=4.0)
     assert (rate.calls_per_image, rate.purchases_per_image) == (7 / 4, 1.0)
 
@@ -62,26 +62,26 @@ def test_each_model_has_its_own_rate_at_the_price_of_its_day(book: Book) -> None
     calls(book, 1, 20_000, model=FLASH, price=20_000)
     calls(book, 2, 30_000, 0, model=FLASH, price=30_000, day=1)
     calls(book, 3, 126_000)  # charged at 1.4 times the price
-    rates = observed_rates(book.engine)
+    rates = observed_rates(book.engine, [PRO, FLASH])
     assert rates[FLASH] == Rate(images=2, calls=3, purchases=2.0)
     assert (rates[PRO].images, rates[PRO].calls, round(rates[PRO].purchases, 9)) == (2, 3, 3.4)
 
 
 def test_a_call_in_the_air_is_no_history(book: Book) -> None:
     calls(book, 0, PRICE, settled=False)
-    assert observed_rates(book.engine) == {}
+    assert observed_rates(book.engine, [PRO, FLASH]) == {}
 
 
 def test_a_model_that_costs_nothing_has_calls_all_the_same(book: Book) -> None:
     calls(book, 0, 0, 0, price=0)
-    assert observed_rates(book.engine) == {PRO: Rate(images=1, calls=2, purchases=0.0)}
+    assert observed_rates(book.engine, [PRO, FLASH]) == {PRO: Rate(images=1, calls=2, purchases=0.0)}
 
 
 def test_only_the_latest_calls_are_remembered(book: Book) -> None:
     calls(book, 1, *[PRICE] * REMEMBERED, day=1)
     calls(book, 0, *[0] * 50, day=0)  # written later, but older
     calls(book, 2, PRICE, model=FLASH, day=0)
-    assert observed_rates(book.engine) == {
+    assert observed_rates(book.engine, [PRO, FLASH]) == {
         PRO: Rate(images=1, calls=REMEMBERED, purchases=REMEMBERED), FLASH: Rate(1, 1, 1.0),
     }  # fmt: skip
 

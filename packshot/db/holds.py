@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, and_, exists, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Engine, Select, and_, case, exists, func, or_, select, true, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
@@ -22,7 +22,6 @@ from packshot.db.ledger import Ledger
 from packshot.db.moves import ALLOWED, IllegalMove
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Store
 from packshot.db.types import JobState as S
-from packshot.db.upsert import chunks
 from packshot.errors import Code, ConfigError, code_of
 
 SHORTEST = 6  # characters of a key that are enough to name a job, if they name one only
@@ -65,6 +64,15 @@ class Waiting:
     since: datetime
 
     @property
+    def waits(self) -> bool:
+        """As against one that is made, or failed and is tried again by itself; what was skipped can be taken back."""
+        return self.state is S.HELD or self.skipped
+
+    @property
+    def skipped(self) -> bool:
+        return self.state is S.FAILED and self.code == Code.SKIPPED
+
+    @property
     def name(self) -> str:
         """For messages: what it shows, and a key to copy."""
         number = f" {self.variant}" if self.variant > 1 else ""
@@ -80,13 +88,12 @@ def holds(engine: Engine, catalog: str = "", code: str = "", limit: int | None =
     ``key`` is short and names this job only; ``job_key`` is whole. ``url`` is the picture to look at, where
     there is one. Money in US dollars.
     """
-    with Session(engine) as session:
-        jobs = _load(session, _HELD & _of(catalog, code), limit)
-        keys = [job.key for job in jobs]
-        short = short_keys(list({*keys, *_neighbours(session, keys)}))
+    query = _facts(_HELD & _of(catalog, code), limit).add_columns(_BEFORE, _AFTER)
+    with engine.connect() as connection:
+        found = [(_waiting(facts), before, after) for *facts, before, after in connection.execute(query)]
     return [
         {
-            "key": short[job.key],
+            "key": short_key(job.key, before, after),
             "job_key": job.key,
             "catalog": job.catalog,
             "product_key": job.product_key,
@@ -103,15 +110,17 @@ def holds(engine: Engine, catalog: str = "", code: str = "", limit: int | None =
             "since": job.since.isoformat(),
             "next_step": code_of(job.code).next_step,
         }
-        for job in jobs
+        for job, before, after in found
     ]
 
 
-def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Each key with the shortest beginning, of ``SHOWN`` characters or more, that no other of them has."""
-    ordered = sorted(keys)
-    shared = [0, *(_common(one, two) for one, two in pairwise(ordered)), 0]
-    return {key: key[: max(SHOWN, 1 + max(shared[n : n + 2]))] for n, key in enumerate(ordered)}
+def short_key(key: str, *beside: str | None) -> str:
+    """The shortest beginning of the key, of ``SHOWN`` characters or more, that no other one has. ``beside``: its
+    neighbours in the order of all keys; no other one has as much in common with it."""
+    shown = SHOWN
+    while any(other and other.startswith(key[:shown]) for other in beside):
+        shown += 1
+    return key[:shown]
 
 
 def find(engine: Engine, given: Sequence[str]) -> list[Waiting]:
@@ -129,10 +138,10 @@ def find(engine: Engine, given: Sequence[str]) -> list[Waiting]:
             key = col(ImageJob.key)
             # As a range too, which the index of the keys serves in any collation; "g" is beyond the last hex digit.
             begins = (key >= wanted) & (key < wanted + "g") & key.startswith(wanted, autoescape=True)
-            named = col(ImageJob.id).in_(session.scalars(select(col(ImageJob.id)).where(begins)).all())
-            jobs = _load(session, named & _WAITS, NAMED + 1) or _load(session, named, NAMED + 1)
+            jobs = _load(session, _facts(begins, NAMED + 1, _WAITING_FIRST))
             if not jobs:
                 raise _refuse(f"no image has a key that begins with {text!r}")
+            jobs = [job for job in jobs if job.waits] or jobs
             if len(jobs) > 1:
                 several = ", ".join(f"{job.key[: len(wanted) + SHOWN]} is {job.name}" for job in jobs[:NAMED])
                 more = " and more" if len(jobs) > NAMED else ""
@@ -144,7 +153,7 @@ def find(engine: Engine, given: Sequence[str]) -> list[Waiting]:
 def find_all(engine: Engine, code: Code, catalog: str = "") -> list[Waiting]:
     """All jobs held with this code; with :attr:`Code.SKIPPED`, those that were skipped."""
     with Session(engine) as session:
-        return _load(session, _WAITS & _of(catalog, code))
+        return _load(session, _facts(_WAITS & _of(catalog, code)))
 
 
 # --- deciding -------------------------------------------------------------------------------------------------
@@ -154,10 +163,9 @@ def way(job: Waiting, answer: Answer) -> list[S]:
     Raises:
         ConfigError: this cannot be decided about this job; says why, and what can.
     """
-    skipped = job.state is S.FAILED and job.code == Code.SKIPPED
-    if skipped and answer in (Answer.SKIP, Answer.ACCEPT):
+    if job.skipped and answer in (Answer.SKIP, Answer.ACCEPT):
         raise _refuse(f"{job.name} was skipped already; --retry takes that back")
-    if not skipped and job.state is not S.HELD:
+    if not job.skipped and job.state is not S.HELD:
         raise _refuse(f"{job.name} is not held: it is {job.state}")
     match answer:
         case Answer.SKIP:
@@ -173,7 +181,7 @@ def way(job: Waiting, answer: Answer) -> list[S]:
                     "again. Allowed: --skip"
                 )
             if answer is Answer.RETRY and job.received:
-                return [job.state, *([S.PLANNED] if skipped else []), S.GENERATED]
+                return [job.state, *([S.PLANNED] if job.skipped else []), S.GENERATED]
             return [job.state, S.PLANNED]
 
 
@@ -194,7 +202,7 @@ def resolve(ledger: Ledger, job: Waiting, answer: Answer) -> Waiting | None:
     with ledger.write() as session:
         # The job first, as everybody does; the lock also keeps what hangs on it from changing.
         session.execute(select(col(ImageJob.id)).where(of_job).with_for_update())
-        if _load(session, of_job) != [job]:
+        if _load(session, _facts(of_job)) != [job]:
             return None
         changed = session.connection().execute(
             update(ImageJob)
@@ -212,7 +220,7 @@ def resolve(ledger: Ledger, job: Waiting, answer: Answer) -> Waiting | None:
             session.connection().execute(update(Asset).where(current).values(replaced_at=now))
         if answer is Answer.REBUY:
             session.connection().execute(update(Generation).where(_open(job.job_id)).values(lost_at=now))
-        return _load(session, of_job)[0]
+        return _load(session, _facts(of_job))[0]
 
 
 # --- the parts ------------------------------------------------------------------------------------------------
@@ -251,15 +259,12 @@ _FACTS = (
     .join(Product, col(ImageJob.product_id) == col(Product.id))
     .outerjoin(Asset, (col(Asset.job_id) == col(ImageJob.id)) & col(Asset.replaced_at).is_(None))
     .outerjoin(Store, col(Asset.bucket) == col(Store.bucket))
-    .order_by(col(ImageJob.updated_at), col(ImageJob.id))
 )
-
+_WAITING_FIRST = case((_WAITS, 0), else_=1)
 
 _OTHER = aliased(ImageJob)
-_BESIDE = select(
-    select(func.max(col(_OTHER.key))).where(col(_OTHER.key) < col(ImageJob.key)).scalar_subquery(),
-    select(func.min(col(_OTHER.key))).where(col(_OTHER.key) > col(ImageJob.key)).scalar_subquery(),
-)
+_BEFORE = select(func.max(col(_OTHER.key))).where(col(_OTHER.key) < col(ImageJob.key)).scalar_subquery()
+_AFTER = select(func.min(col(_OTHER.key))).where(col(_OTHER.key) > col(ImageJob.key)).scalar_subquery()
 
 
 def _of(catalog: str, code: str) -> ColumnElement[bool]:
@@ -272,34 +277,28 @@ def _of(catalog: str, code: str) -> ColumnElement[bool]:
     return chosen
 
 
-def _neighbours(session: Session, keys: Sequence[str]) -> list[str]:
-    """Of all jobs' keys, those next to each of these: no other one has as much in common with it."""
-    found = [row for part in chunks(keys) for row in session.execute(_BESIDE.where(col(ImageJob.key).in_(part)))]
-    return [key for row in found for key in row if key is not None]
+def _facts(which: ColumnElement[bool], limit: int | None = None, *before: ColumnElement[Any]) -> Select[Any]:
+    """What is to be known of the first of these jobs, the longest waiting first."""
+    order = (*before, col(ImageJob.updated_at), col(ImageJob.id))
+    chosen = select(col(ImageJob.id)).where(which).order_by(*order).limit(limit).correlate(None)
+    return _FACTS.where(col(ImageJob.id).in_(chosen)).order_by(*order)
 
 
-def _load(session: Session, which: ColumnElement[bool], limit: int | None = None) -> list[Waiting]:
-    """The longest waiting first, at most ``limit``: of these alone it is looked up what they cost and came to."""
-    chosen = select(col(ImageJob.id)).where(which)
-    ids = session.scalars(chosen.order_by(col(ImageJob.updated_at), col(ImageJob.id)).limit(limit)).all()
-    rows = [row for part in chunks(ids) for row in session.execute(_FACTS.where(col(ImageJob.id).in_(part)))]
-    return [
-        Waiting(
-            job_id=job_id, key=key, catalog=catalog, product_key=product_key, variant_key=variant_key, shot=shot,
-            variant=variant, model=model, state=S(state), code=code or "", message=message, calls=calls,
-            cost_micro=int(cost), received=received, url=f"{base_url}/{object_key}" if object_key else None,
-            since=since,
-        )
-        for (
-            job_id, key, shot, variant, model, state, code, message, since, catalog, product_key, variant_key,
-            object_key, base_url, calls, cost, received,
-        ) in rows
-    ]  # fmt: skip
+def _load(session: Session, query: Select[Any]) -> list[Waiting]:
+    return [_waiting(row) for row in session.execute(query)]
 
 
-def _common(one: str, two: str) -> int:
-    """How many characters both begin with."""
-    return next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+def _waiting(row: Sequence[Any]) -> Waiting:
+    """``row``: the columns of ``_FACTS``."""
+    (
+        job_id, key, shot, variant, model, state, code, message, since, catalog, product_key, variant_key,
+        object_key, base_url, calls, cost, received,
+    ) = row  # fmt: skip
+    return Waiting(
+        job_id=job_id, key=key, catalog=catalog, product_key=product_key, variant_key=variant_key, shot=shot,
+        variant=variant, model=model, state=S(state), code=code or "", message=message, calls=calls,
+        cost_micro=int(cost), received=received, url=f"{base_url}/{object_key}" if object_key else None, since=since,
+    )  # fmt: skip
 
 
 def _refuse(why: str) -> ConfigError:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, update
 from sqlmodel import col
 
-from packshot.db.holds import SHOWN, Answer, Waiting, find, find_all, holds, resolve, short_keys, way
+from packshot.db.holds import SHOWN, Answer, Waiting, find, find_all, holds, resolve, short_key, way
 from packshot.db.moves import ALLOWED, Claim
 from packshot.db.tables import Asset, Generation, ImageJob
 from packshot.db.types import JobState as S
@@ -128,11 +128,12 @@ def test_a_received_image_that_waits_is_marked(book: Book) -> None:
     assert [(found["code"], found["received"]) for found in holds(book.engine)] == [("spool_missing", True)]
 
 
-def test_short_keys_are_as_long_as_it_takes() -> None:
+def test_a_short_key_is_as_long_as_it_takes() -> None:
     one, two, three = "a" * 64, "a" * 20 + "b" * 44, "c" * 64
-    assert short_keys([three, one, two]) == {one: "a" * 21, two: "a" * 20 + "b", three: "c" * SHOWN}
-    assert short_keys([one]) == {one: "a" * SHOWN}
-    assert short_keys([]) == {}
+    assert short_key(one, None, two) == "a" * 21
+    assert short_key(two, one, three) == "a" * 20 + "b"
+    assert short_key(three, two, None) == "c" * SHOWN
+    assert short_key(one, None, None) == "a" * SHOWN
 
 
 # --- finding --------------------------------------------------------------------------------------------------
