@@ -83,7 +83,11 @@ def measure(images: int, at_once: int, latency: float, home: Path, look: bool) -
         Sandbox(home / "sandbox", spread, "images", at_once + 10, images * 0.1 + 100) as sandbox,
         prefect_server(home, own=True) as url,
     ):
-        os.environ |= sandbox.settings() | {"PACKSHOT_HOME": str(home), "PACKSHOT_SHOTS": str(home / "shots.yaml")}
+        os.environ |= sandbox.settings() | {
+            "PACKSHOT_HOME": str(home),
+            "PACKSHOT_SHOTS": str(home / "shots.yaml"),
+            "PACKSHOT_CONCURRENCY": str(at_once),
+        }
         size_before = sum(path.stat().st_size for path in (home / "prefect").glob("prefect.db*"))
         with sampled() as memory:
             wall = packshot(catalog, at_once)

@@ -110,7 +110,11 @@ def measure(images: int, at_once: int, latency: float, home: Path) -> dict[str, 
         )
         stack.enter_context(sandbox)
         stack.enter_context(prefect_server(home, own=True))
-        os.environ |= sandbox.settings() | {"PACKSHOT_HOME": str(home), "PACKSHOT_SHOTS": str(home / "shots.yaml")}
+        os.environ |= sandbox.settings() | {
+            "PACKSHOT_HOME": str(home),
+            "PACKSHOT_SHOTS": str(home / "shots.yaml"),
+            "PACKSHOT_CONCURRENCY": str(at_once),
+        }
         packshot(write_catalog(home / "first.jsonl", 1), at_once)
         requests, transactions = Requests(), Transactions(open_engine(load_settings().db_url))
         catalog = write_catalog(home / "catalog.jsonl", images)
