@@ -19,6 +19,7 @@ from packshot.download import DownloadPolicy
 from packshot.errors import ArchiveError, Code, ConfigError, PackshotError
 from packshot.inputs.catalog_file import ChosenCatalog, choose_catalog
 from packshot.inputs.sources import sources_of
+from packshot.memory import set_aside
 from packshot.options import RunOptions
 from packshot.picture import picture_of
 from packshot.plan_result import Plan
@@ -107,7 +108,7 @@ class Planner:
         selection = Selection(self._options.products, self._options.categories)
         products: list[Product] = []
         rejects: list[Reject] = []
-        with ThreadPoolExecutor(PHOTO_READERS) as pool:
+        with ThreadPoolExecutor(PHOTO_READERS) as pool, set_aside():
             for item in self.reader:
                 if isinstance(item, Reject):
                     rejects.append(item)
