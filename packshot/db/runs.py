@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Self
 
-from sqlalchemy import case, exists, func, insert, update
+from sqlalchemy import case, exists, func, update
 from sqlalchemy import select as select_columns
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from packshot.catalog.model import Counts
 from packshot.catalog.model import Product as CatalogProduct
@@ -18,12 +18,13 @@ from packshot.catalog.model import Reject as CatalogReject
 from packshot.db.catalog_diff import CatalogDiff, Identity, Picture, close_reading, identity
 from packshot.db.ledger import Ledger
 from packshot.db.planned_rows import store_jobs, store_products
-from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob, table_of
+from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob
 from packshot.db.types import JobState, RunState
-from packshot.db.upsert import chunks, one_at_a_time
+from packshot.db.upsert import add_rows, chunks, one_at_a_time
 from packshot.errors import Code
 from packshot.shots.model import ImageJob as PlannedJob
 
+_OF_REJECT = [field.name for field in fields(CatalogReject)]
 _FAR = datetime.max.replace(tzinfo=UTC)
 
 PlannedProduct = tuple[CatalogProduct, Sequence[PlannedJob]]
@@ -70,12 +71,6 @@ def _size(session: Session, run_id: int) -> int:
     return session.exec(select(func.coalesce(func.max(RunJob.position) + 1, 0)).where(RunJob.run_id == run_id)).one()
 
 
-def _insert(session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]]) -> None:
-    """As plain SQL: making objects of thousands of rows would take longer than storing them."""
-    if rows:
-        session.execute(insert(table_of(table)), rows)
-
-
 class Runs:
     """The rows of runs, on the ledger's database."""
 
@@ -117,12 +112,10 @@ class Runs:
             ids, known, diff = store_products(session, run_id, [product for product, _ in planned], pictures)
             states = store_jobs(session, [(job, ids[key]) for job, key in jobs.values()], known, now)
             todo = [states[key] for key in jobs if states[key][1] != JobState.ARCHIVED]
-            _insert(session, Reject, [{"run_id": run_id, **asdict(reject)} for reject in rejects])
-            _insert(
-                session,
-                RunJob,
-                [{"run_id": run_id, "job_id": i, "position": n} for n, (i, _) in enumerate(todo, position)],
-            )
+            refused = [(run_id, *astuple(reject)) for reject in rejects]
+            add_rows(session, Reject, ("run_id", *_OF_REJECT), refused)
+            of_run = [(run_id, job_id, n) for n, (job_id, _) in enumerate(todo, position)]
+            add_rows(session, RunJob, ("run_id", "job_id", "position"), of_run)
             for chunk in chunks([i for i, state in todo if state == JobState.GENERATED]):
                 # The tries to bring an image home are counted anew for each run.
                 session.execute(update(Generation).where(col(Generation.job_id).in_(chunk)).values(archive_tries=0))
