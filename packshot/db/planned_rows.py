@@ -80,9 +80,9 @@ def _is_as_before(product: CatalogProduct, known: Known) -> bool:
 
 def store_jobs(
     session: Session, jobs: Sequence[tuple[PlannedJob, int]], known: Collection[int], now: datetime
-) -> dict[str, tuple[int, str]]:
+) -> dict[str, tuple[int, JobState, str | None]]:
     """Add the jobs that the ledger does not know by their key, each given with its product's id; what failed before, or
-    waits for a photo, is planned anew as far as it can be. Returns id and state of each, by key.
+    waits for a photo, is planned anew as far as it can be. Returns id, state and code of each, by key.
 
     ``known``: the ids of products that may have jobs already.
     """
@@ -100,22 +100,22 @@ def store_jobs(
     ]
     add_rows(session, ImageJob, _NEW_JOB, rows)
     for number, (job, _) in zip(ids, new, strict=True):
-        found[job.key] = number, _first_state(job)
+        found[job.key] = number, *_beginning(job)
     return found
 
 
 def _jobs_of(
     session: Session, product_ids: Collection[int], keys: Collection[str]
-) -> tuple[dict[str, tuple[int, str]], bool]:
-    """Id and state of these jobs of the products, by key; and whether any of the products' jobs failed or waits for a
-    photo. Those of one product lie together, and keys are all over their index."""
-    found: dict[str, tuple[int, str]] = {}
+) -> tuple[dict[str, tuple[int, JobState, str | None]], bool]:
+    """Id, state and code of these jobs of the products, by key; and whether any of the products' jobs failed or waits
+    for a photo. Those of one product lie together, and keys are all over their index."""
+    found: dict[str, tuple[int, JobState, str | None]] = {}
     unsettled = False
     for chunk in chunks(sorted(product_ids)):
         for key, job_id, state, code in session.connection().execute(_JOBS, {"product_ids": chunk}):
             unsettled = unsettled or state == JobState.FAILED or code == Code.REFERENCE_UNAVAILABLE
             if key in keys:
-                found[key] = job_id, state
+                found[key] = job_id, _STATES[state], code
     return found, unsettled
 
 
@@ -160,22 +160,25 @@ def _product_row(product: CatalogProduct) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _first_state(job: PlannedJob) -> str:
-    return (JobState.HELD if job.missing_references else JobState.PLANNED).value
+def _beginning(job: PlannedJob) -> tuple[JobState, str | None]:
+    """State and code of a new job."""
+    if job.missing_references:
+        return JobState.HELD, Code.REFERENCE_UNAVAILABLE.value
+    return JobState.PLANNED, None
 
 
 def _job_row(job: PlannedJob, product_id: int) -> tuple[Any, ...]:
     """A new job; the columns ``_NEW_JOB`` but the id and the times."""
-    missing = bool(job.missing_references)
+    state, code = _beginning(job)
     photos = [{"source": p.source, "sha256": p.sha256, "mime": p.mime} for p in job.references]
     return (
         job.key, product_id, job.shot, job.variant, job.model, job.prompt, job.aspect_ratio, job.image_size,
         json.dumps(photos) if photos else "[]", job.shot_list_hash, job.template_hash, job.template_version,
-        _first_state(job), Code.REFERENCE_UNAVAILABLE.value if missing else None, job.remark if missing else "",
-        "" if missing else job.remark,
+        state.value, code, job.remark if code else "", "" if code else job.remark,
     )  # fmt: skip
 
 
+_STATES = {state.value: state for state in JobState}
 _PRODUCT, _JOB = table_of(Product), table_of(ImageJob)
 _READ_AGAIN = (
     update(_PRODUCT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Self
@@ -24,7 +24,7 @@ from packshot.db.upsert import add_rows, chunks, one_at_a_time
 from packshot.errors import Code
 from packshot.shots.model import ImageJob as PlannedJob
 
-_OF_REJECT = [field.name for field in fields(CatalogReject)]
+_OF_REJECT = [column.name for column in fields(CatalogReject)]
 _FAR = datetime.max.replace(tzinfo=UTC)
 
 PlannedProduct = tuple[CatalogProduct, Sequence[PlannedJob]]
@@ -37,6 +37,8 @@ class Enrolled:
     already: int
     open: int
     held: int
+    states: Mapping[str, JobState] = field(default_factory=dict, compare=False)
+    """Of each job, by key, as :func:`packshot.db.queries.job_states` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,8 @@ class Runs:
             one_at_a_time(session, "enroll")  # two runs that lock the same rows would wait in a circle
             position = _size(session, run_id)
             ids, known, diff = store_products(session, run_id, [product for product, _ in planned], pictures)
-            states = store_jobs(session, [(job, ids[key]) for job, key in jobs.values()], known, now)
-            todo = [states[key] for key in jobs if states[key][1] != JobState.ARCHIVED]
+            stored = store_jobs(session, [(job, ids[key]) for job, key in jobs.values()], known, now)
+            todo = [stored[key][:2] for key in jobs if stored[key][1] is not JobState.ARCHIVED]
             refused = [(run_id, *astuple(reject)) for reject in rejects]
             add_rows(session, Reject, ("run_id", *_OF_REJECT), refused)
             of_run = [(run_id, job_id, n) for n, (job_id, _) in enumerate(todo, position)]
@@ -129,8 +131,9 @@ class Runs:
                     **{name: col(getattr(Run, name)) + number for name, number in diff.items()},
                 )
             )
-        held = sum(state == JobState.HELD for _, state in todo)
-        return Enrolled(already, len(todo) - held, held)
+        held = sum(state is JobState.HELD for _, state in todo)
+        states = {key: JobState.HELD if code == Code.SKIPPED else state for key, (_, state, code) in stored.items()}
+        return Enrolled(already, len(todo) - held, held, states)
 
     def close_reading(self, run_id: int, reading: str, read_in_part: str) -> CatalogDiff:
         """Note what of the catalog is gone, see :func:`packshot.db.catalog_diff.close_reading`, and return what changed

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Insert, case, func, select, text
+from sqlalchemy import Connection, Insert, func, select, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session, SQLModel
@@ -25,21 +25,16 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + CHUNK]
 
 
-def upsert(
-    session: Session, table: type[SQLModel], key: Sequence[str], change: Sequence[str] = (), raised: Sequence[str] = ()
-) -> Insert:
+def upsert(session: Session, table: type[SQLModel], key: Sequence[str], change: Sequence[str] = ()) -> Insert:
     """An INSERT for rows given as mappings. Where ``key``, a unique one, is there already, the columns ``change`` of
-    that row take the new values, and ``raised`` those that are higher; without ``change`` it stays as it is. It is
-    plain SQL, past the session's unit of work."""
+    that row take the new values; without ``change`` it stays as it is. It is plain SQL, past the session's unit of
+    work."""
     dialect = session.get_bind().dialect.name
     into = table_of(table)
     statement = postgresql_insert(into) if dialect == "postgresql" else sqlite_insert(into)
     if not change:
         return statement.on_conflict_do_nothing(index_elements=key)
-    new, old = statement.excluded, into.c
-    values: dict[str, Any] = {name: new[name] for name in change}
-    values |= {name: case((new[name] > old[name], new[name]), else_=old[name]) for name in raised}
-    return statement.on_conflict_do_update(index_elements=key, set_=values)
+    return statement.on_conflict_do_update(index_elements=key, set_={name: statement.excluded[name] for name in change})
 
 
 def add_rows(
