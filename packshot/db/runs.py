@@ -16,6 +16,7 @@ from packshot.catalog.model import Counts
 from packshot.catalog.model import Product as CatalogProduct
 from packshot.catalog.model import Reject as CatalogReject
 from packshot.db.catalog_diff import CatalogDiff, Identity, Picture, close_reading, identity
+from packshot.db.engine import expect_many_rows
 from packshot.db.ledger import Ledger
 from packshot.db.planned_rows import store_jobs, store_products
 from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob
@@ -110,6 +111,7 @@ class Runs:
         jobs = {job.key: (job, identity(product)) for product, wanted in planned for job in wanted}
         with self._ledger.write() as session:
             one_at_a_time(session, "enroll")  # two runs that lock the same rows would wait in a circle
+            expect_many_rows(session.connection())
             position = _size(session, run_id)
             ids, known, diff = store_products(session, run_id, [product for product, _ in planned], pictures)
             stored = store_jobs(session, [(job, ids[key]) for job, key in jobs.values()], known, now)
@@ -142,6 +144,7 @@ class Runs:
             one_at_a_time(session, "enroll")
             run = session.get_one(Run, run_id)
             close_reading(session, run, reading, read_in_part)
+            expect_many_rows(session.connection(), expect=False)
             session.add(run)
             return CatalogDiff.of(run)
 
