@@ -82,10 +82,12 @@ def test_what_was_set_aside_is_looked_through_again_afterwards() -> None:
 
     part = Part()
     trace = weakref.ref(part)
-    with set_aside():
+    usual = gc.get_threshold()
+    with set_aside(), set_aside():
         del part
         gc.collect()
         assert trace() is not None
         assert gc.get_freeze_count() > 10_000
+    assert gc.get_threshold() == usual
     gc.collect()
     assert trace() is None
