@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from sqlalchemy import bindparam, update
@@ -73,8 +74,8 @@ def _is_as_before(product: CatalogProduct, known: Known) -> bool:
     return (
         known.gone_run_id is None
         and known[3:7] == (product.sku, product.title, product.category, product.brand)
-        and known.attributes_json == json.dumps(dict(product.attributes))
-        and known.image_refs_json == json.dumps(product.image_refs)
+        and known.attributes_json == _object(product.attributes)
+        and known.image_refs_json == _array(product.image_refs)
     )
 
 
@@ -155,9 +156,18 @@ def settle_holds(session: Session, jobs: Sequence[PlannedJob], product_ids: Sequ
 def _product_row(product: CatalogProduct) -> tuple[Any, ...]:
     """What the catalog says of it; the columns ``_OF_PRODUCT`` but the last."""
     return (
-        product.sku, product.title, product.category, product.brand, json.dumps(dict(product.attributes)),
-        json.dumps(product.image_refs),
+        product.sku, product.title, product.category, product.brand, _object(product.attributes),
+        _array(product.image_refs),
     )  # fmt: skip
+
+
+def _object(texts: Mapping[str, str]) -> str:
+    """As ``json.dumps`` writes it, which takes three times as long for a few short texts."""
+    return f"{{{', '.join([f'{_quoted(name)}: {_quoted(text)}' for name, text in texts.items()])}}}"
+
+
+def _array(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quoted, texts))}]"
 
 
 def _beginning(job: PlannedJob) -> tuple[JobState, str | None]:
