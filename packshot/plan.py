@@ -19,9 +19,10 @@ from packshot.download import DownloadPolicy
 from packshot.errors import ArchiveError, Code, ConfigError, PackshotError
 from packshot.inputs.catalog_file import ChosenCatalog, choose_catalog
 from packshot.inputs.sources import sources_of
+from packshot.memory import set_aside
 from packshot.options import RunOptions
 from packshot.picture import picture_of
-from packshot.plan_result import Plan
+from packshot.plan_result import NOT_TO_MAKE, Plan
 from packshot.references import ReferenceStore
 from packshot.selection import Selection
 from packshot.settings import Settings
@@ -35,11 +36,16 @@ NOTES = 20  # shown; a catalog full of dead photo links must not fill the log
 
 Lookup = Callable[[Sequence[str]], dict[str, JobState]]
 """The states of those jobs, by key, that the ledger knows."""
-Store = Callable[[Sequence[PlannedProduct], Sequence[Reject], Mapping[Identity, Picture]], object]
-"""Keeps a batch; what a dry plan leaves out. The third says what decides the pictures of its products."""
+Store = Callable[
+    [Sequence[PlannedProduct], Sequence[Reject], Mapping[Identity, Picture]], Mapping[str, JobState] | None
+]
+"""Keeps a batch; what a dry plan leaves out. The third says what decides the pictures of its products. Returns the
+states of its jobs, where it came across them."""
 
 Photos = tuple[list[Reference], dict[str, str]]
 """Those that were read, and of the others what is wrong with them."""
+
+_Planned = tuple[Product, ProductText, list[ImageJob]]
 
 _NO_PHOTOS: Photos = ([], {})
 
@@ -107,7 +113,7 @@ class Planner:
         selection = Selection(self._options.products, self._options.categories)
         products: list[Product] = []
         rejects: list[Reject] = []
-        with ThreadPoolExecutor(PHOTO_READERS) as pool:
+        with ThreadPoolExecutor(PHOTO_READERS) as pool, set_aside():
             for item in self.reader:
                 if isinstance(item, Reject):
                     rejects.append(item)
@@ -154,27 +160,21 @@ class Planner:
     ) -> None:
         """Plan the products collected so far, and empty both lists."""
         photos = pool.map(self._read_photos, products) if self._sends_photos else repeat(_NO_PHOTOS, len(products))
-        planned = []
+        planned: list[_Planned] = []
         for product, read in zip(products, photos, strict=True):
             texts = ProductText(product)
             planned.append((product, texts, self._jobs(product, texts, read, rejects)))
-        known = lookup([job.key for _, _, jobs in planned for job in jobs])
-        kept: list[PlannedProduct] = []
-        pictures: dict[Identity, Picture] = {}
-        for product, texts, jobs in planned:
-            if self._limit_reached(plan):
-                break
-            within: list[ImageJob] = []
+        if self._options.limit:
+            known = lookup([job.key for _, _, jobs in planned for job in jobs])
+            planned = _cut(planned, known, self._options.limit - plan.to_make)
+        kept = [(product, jobs) for product, _, jobs in planned]
+        pictures = {identity(product): picture_of(product, texts, jobs) for product, texts, jobs in planned}
+        states = store(kept, rejects, pictures) if store else None
+        if states is None:
+            states = lookup([job.key for _, jobs in kept for job in jobs])
+        for product, jobs in kept:
             for job in jobs:
-                if self._limit_reached(plan):
-                    break
-                state = JobState.HELD if job.missing_references else known.get(job.key, JobState.PLANNED)
-                plan.add(job, product.category, state, self._prices[job.model])
-                within.append(job)
-            kept.append((product, within))
-            pictures[identity(product)] = picture_of(product, texts, within)
-        if store:
-            store(kept, rejects, pictures)
+                plan.add(job, product.category, _state(job, states), self._prices[job.model])
         if any(reject.code in _ENDS_EARLY for reject in rejects):
             plan.read_in_part = "the catalog ends early"
         plan.first_rejects += rejects[: 100 - len(plan.first_rejects)]
@@ -252,6 +252,26 @@ class Planner:
 
     def _limit_reached(self, plan: Plan) -> bool:
         return bool(self._options.limit) and plan.to_make >= self._options.limit
+
+
+def _state(job: ImageJob, known: Mapping[str, JobState]) -> JobState:
+    return JobState.HELD if job.missing_references else known.get(job.key, JobState.PLANNED)
+
+
+def _cut(planned: Sequence[_Planned], known: Mapping[str, JobState], most: int) -> list[_Planned]:
+    """As much of it as has ``most`` images to make."""
+    kept = []
+    for product, texts, jobs in planned:
+        if most <= 0:
+            break
+        within = []
+        for job in jobs:
+            if most <= 0:
+                break
+            within.append(job)
+            most -= _state(job, known) not in NOT_TO_MAKE
+        kept.append((product, texts, within))
+    return kept
 
 
 def _remarked(job: ImageJob, problems: Mapping[str, str]) -> ImageJob:

@@ -17,6 +17,9 @@ from packshot.forecast import Forecast, limit_notes, observed_rates, spent_on
 from packshot.settings import Settings
 from packshot.shots import ImageJob
 
+NOT_TO_MAKE = (JobState.ARCHIVED, JobState.HELD, JobState.GENERATED)
+"""Jobs in these states have their image, or wait for a person."""
+
 
 @dataclass(slots=True)
 class Plan:

@@ -17,8 +17,8 @@ from packshot.db.ledger import Ledger, register_store
 from packshot.db.patience import patiently
 from packshot.db.queries import job_states
 from packshot.db.running import close_dead
-from packshot.db.runs import Enrolled, PlannedProduct, Runs
-from packshot.db.types import RunState
+from packshot.db.runs import PlannedProduct, Runs
+from packshot.db.types import JobState, RunState
 from packshot.errors import Code, PackshotError
 from packshot.inputs.address import read_address
 from packshot.options import RunOptions
@@ -124,10 +124,10 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
 
     def enroll(
         planned: Sequence[PlannedProduct], rejects: Sequence[Reject], pictures: Mapping[Identity, Picture]
-    ) -> Enrolled:
+    ) -> Mapping[str, JobState]:
         if SWITCH.reason:
             raise PackshotError(*SWITCH.reason)
-        return runs.enroll(run_id, planned, rejects, pictures)
+        return runs.enroll(run_id, planned, rejects, pictures).states
 
     try:
         store = ObjectStore(settings)

@@ -12,7 +12,7 @@ import weakref
 
 import pytest
 
-from packshot.memory import ARENAS, settle_down
+from packshot.memory import ARENAS, set_aside, settle_down
 
 # In a process of its own: what is set holds for all of it. Each thread makes its own heap if it may.
 HEAPS = """
@@ -71,3 +71,23 @@ def test_the_garbage_of_an_earlier_run_goes_before_what_stays_is_set_aside() -> 
         assert gc.get_freeze_count() > 10_000
     finally:
         gc.unfreeze()
+
+
+def test_what_was_set_aside_is_looked_through_again_afterwards() -> None:
+    class Part:
+        """Refers to itself, so that only the search for garbage finds it."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+    part = Part()
+    trace = weakref.ref(part)
+    usual = gc.get_threshold()
+    with set_aside(), set_aside():
+        del part
+        gc.collect()
+        assert trace() is not None
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_threshold() == usual
+    gc.collect()
+    assert trace() is None

@@ -351,7 +351,7 @@ def test_planning_twice_into_the_ledger_plans_nothing_new(shop: Shop) -> None:
         planner = Planner(shop.settings, shop.options())
         plan = planner.plan(
             lambda keys: job_states(engine, keys),
-            lambda planned, rejects, _, run_id=run_id: runs.enroll(run_id, planned, rejects),  # type: ignore[misc]
+            lambda planned, rejects, _, run_id=run_id: runs.enroll(run_id, planned, rejects).states,  # type: ignore[misc]
         )
         runs.set_counts(run_id, plan.counts)
         run = runs.get(run_id)

@@ -20,7 +20,7 @@ from sqlmodel import Session, col, select
 
 from packshot.catalog.model import Product as CatalogProduct
 from packshot.db.tables import CatalogChange, Product, Reject, Run, table_of
-from packshot.db.upsert import chunks, upsert
+from packshot.db.upsert import add_rows, chunks
 
 Picture = Mapping[str, Any]
 """What decides a product's pictures: text -> hash, and under ``photos`` the hashes of the photos asked for, in order.
@@ -171,12 +171,9 @@ def note_changes(
 ) -> dict[str, int]:
     """Write down what became of a batch; returns how many products are new, changed and the same, by column of Run."""
     rows = [
-        {"run_id": run_id, "product_id": ids[key], "change": change, "what": what}
-        for key, (change, what) in judged.items()
-        if change is not Change.SAME
+        (run_id, ids[key], change.value, what) for key, (change, what) in judged.items() if change is not Change.SAME
     ]
-    if rows:
-        session.execute(upsert(session, CatalogChange, ["run_id", "product_id"]), rows)
+    add_rows(session, CatalogChange, ("run_id", "product_id", "change", "what"), rows, anew=False)
     counted = Counter(change for change, _ in judged.values())
     return {f"products_{change}": counted[change] for change in (Change.NEW, Change.CHANGED, Change.SAME)}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from sqlalchemy import bindparam, update
@@ -25,39 +26,46 @@ from packshot.db.catalog_diff import (
 )
 from packshot.db.tables import ImageJob, Product, table_of
 from packshot.db.types import JobState
-from packshot.db.upsert import chunks, upsert
+from packshot.db.upsert import add_rows, change_rows, chunks, new_ids, stored_time
 from packshot.errors import Code
 from packshot.shots.model import ImageJob as PlannedJob
 
-IDENTITY = ("catalog", "product_key", "variant_key")
-_RENEWED = ("sku", "title", "category", "brand", "attributes", "image_refs", "picture", "gone_run_id")
+_OF_PRODUCT = ("sku", "title", "category", "brand", "attributes", "image_refs", "picture")
+_NEW_PRODUCT = ("id", "catalog", "product_key", "variant_key", *_OF_PRODUCT, "first_run_id", "last_run_id")
+_NEW_JOB = (
+    "id", "key", "product_id", "shot", "variant", "model", "prompt", "aspect_ratio", "image_size", "reference_photos",
+    "shot_list_hash", "template_hash", "template_version", "state", "code", "message", "remark", "created_at",
+    "updated_at",
+)  # fmt: skip
 
 
 def store_products(
     session: Session, run_id: int, products: Sequence[CatalogProduct], pictures: Mapping[Identity, Picture]
 ) -> tuple[dict[Identity, int], set[int], dict[str, int]]:
     """Add or renew the products. Returns their ids, those of them that were known, and what is different in the
-    catalog, by column of Run."""
+    catalog, by column of Run. Not for two at a time, see :func:`packshot.db.upsert.one_at_a_time`."""
     of_key = {identity(product): product for product in products}
     known = known_products(session, of_key)
     judged: dict[Identity, tuple[Change, str]] = {}
-    written: list[dict[str, Any]] = []
-    as_before: list[int] = []
+    renewals: list[tuple[Any, ...]] = []
+    unknown: dict[Identity, str] = {}
     for key, product in of_key.items():
         before, now = known.get(key), pictures.get(key)
-        as_json = "" if before is None or now is None else json.dumps(now)
+        as_json = "" if now is None else json.dumps(now)
         if now is not None:
             judged[key] = judge(before, now, as_json)
-        if before is not None and as_json == before.picture_json and _is_as_before(product, before):
-            as_before.append(before.id)
-        else:
-            written.append(_product_row(product, run_id, _picture(before, now)))
-    if written:
-        session.execute(upsert(session, Product, IDENTITY, _RENEWED, ["last_run_id"]), written)
-    for chunk in chunks(as_before):
+        if before is None:
+            unknown[key] = as_json or "{}"
+        elif as_json != before.picture_json or not _is_as_before(product, before):
+            remembered = before.picture if now is None else renewed(before.picture, now)
+            renewals.append((*_product_row(product), json.dumps(remembered), None, before.id))
+    ids = {key: found.id for key, found in known.items()}
+    ids |= zip(unknown, new_ids(session, Product, len(unknown)), strict=True)
+    added = [(ids[key], *key, *_product_row(of_key[key]), text, run_id, run_id) for key, text in unknown.items()]
+    add_rows(session, Product, _NEW_PRODUCT, added)
+    change_rows(session, Product, (*_OF_PRODUCT, "gone_run_id"), renewals)
+    for chunk in chunks([found.id for found in known.values()]):
         session.connection().execute(_READ_AGAIN, {"of_run": run_id, "ids": chunk})
-    added = known_products(session, of_key.keys() - known.keys())
-    ids = {key: found.id for key, found in (known | added).items()}
     return ids, {found.id for found in known.values()}, note_changes(session, run_id, judged, ids)
 
 
@@ -66,16 +74,16 @@ def _is_as_before(product: CatalogProduct, known: Known) -> bool:
     return (
         known.gone_run_id is None
         and known[3:7] == (product.sku, product.title, product.category, product.brand)
-        and known.attributes_json == json.dumps(dict(product.attributes))
-        and known.image_refs_json == json.dumps(product.image_refs)
+        and known.attributes_json == _object(product.attributes)
+        and known.image_refs_json == _array(product.image_refs)
     )
 
 
 def store_jobs(
     session: Session, jobs: Sequence[tuple[PlannedJob, int]], known: Collection[int], now: datetime
-) -> dict[str, tuple[int, str]]:
+) -> dict[str, tuple[int, JobState, str | None]]:
     """Add the jobs that the ledger does not know by their key, each given with its product's id; what failed before, or
-    waits for a photo, is planned anew as far as it can be. Returns id and state of each, by key.
+    waits for a photo, is planned anew as far as it can be. Returns id, state and code of each, by key.
 
     ``known``: the ids of products that may have jobs already.
     """
@@ -86,25 +94,29 @@ def store_jobs(
         plan_again(session, list(keys), now)
         session.flush()
         found, _ = _jobs_of(session, known, keys)
-    rows = [job_row(job, product_id, now) for job, product_id in jobs if job.key not in found]
-    if rows:
-        session.execute(upsert(session, ImageJob, ["key"]), rows)
-        found |= _jobs_of(session, {row["product_id"] for row in rows}, keys)[0]
+    new = [(job, product_id) for job, product_id in jobs if job.key not in found]
+    ids, time = new_ids(session, ImageJob, len(new)), stored_time(session, now)
+    rows = [
+        (number, *_job_row(job, product_id), time, time) for number, (job, product_id) in zip(ids, new, strict=True)
+    ]
+    add_rows(session, ImageJob, _NEW_JOB, rows)
+    for number, (job, _) in zip(ids, new, strict=True):
+        found[job.key] = number, *_beginning(job)
     return found
 
 
 def _jobs_of(
     session: Session, product_ids: Collection[int], keys: Collection[str]
-) -> tuple[dict[str, tuple[int, str]], bool]:
-    """Id and state of these jobs of the products, by key; and whether any of the products' jobs failed or waits for a
-    photo. Those of one product lie together, and keys are all over their index."""
-    found: dict[str, tuple[int, str]] = {}
+) -> tuple[dict[str, tuple[int, JobState, str | None]], bool]:
+    """Id, state and code of these jobs of the products, by key; and whether any of the products' jobs failed or waits
+    for a photo. Those of one product lie together, and keys are all over their index."""
+    found: dict[str, tuple[int, JobState, str | None]] = {}
     unsettled = False
     for chunk in chunks(sorted(product_ids)):
         for key, job_id, state, code in session.connection().execute(_JOBS, {"product_ids": chunk}):
             unsettled = unsettled or state == JobState.FAILED or code == Code.REFERENCE_UNAVAILABLE
             if key in keys:
-                found[key] = job_id, state
+                found[key] = job_id, _STATES[state], code
     return found, unsettled
 
 
@@ -141,55 +153,42 @@ def settle_holds(session: Session, jobs: Sequence[PlannedJob], product_ids: Sequ
             row.message = job.remark
 
 
-def _picture(known: Known | None, now: Picture | None) -> Picture:
-    """What to remember of what decides a product's pictures."""
-    before = known.picture if known else {}
-    return before if now is None else renewed(before, now)
+def _product_row(product: CatalogProduct) -> tuple[Any, ...]:
+    """What the catalog says of it; the columns ``_OF_PRODUCT`` but the last."""
+    return (
+        product.sku, product.title, product.category, product.brand, _object(product.attributes),
+        _array(product.image_refs),
+    )  # fmt: skip
 
 
-def _product_row(product: CatalogProduct, run_id: int, picture: Picture) -> dict[str, Any]:
-    return {
-        "catalog": product.catalog,
-        "product_key": product.product_key,
-        "variant_key": product.variant_key,
-        "sku": product.sku,
-        "title": product.title,
-        "category": product.category,
-        "brand": product.brand,
-        "attributes": dict(product.attributes),
-        "image_refs": list(product.image_refs),
-        "picture": dict(picture),
-        "first_run_id": run_id,
-        "last_run_id": run_id,
-        "gone_run_id": None,
-    }
+def _object(texts: Mapping[str, str]) -> str:
+    """As ``json.dumps`` writes it, which takes three times as long for a few short texts."""
+    return f"{{{', '.join([f'{_quoted(name)}: {_quoted(text)}' for name, text in texts.items()])}}}"
 
 
-def job_row(job: PlannedJob, product_id: int, now: datetime) -> dict[str, Any]:
-    """A new job's row. Plain values: making them by way of the model takes a fifth of all planning."""
-    missing = job.missing_references
-    return {
-        "key": job.key,
-        "product_id": product_id,
-        "shot": job.shot,
-        "variant": job.variant,
-        "model": job.model,
-        "prompt": job.prompt,
-        "aspect_ratio": job.aspect_ratio,
-        "image_size": job.image_size,
-        "reference_photos": [{"source": p.source, "sha256": p.sha256, "mime": p.mime} for p in job.references],
-        "shot_list_hash": job.shot_list_hash,
-        "template_hash": job.template_hash,
-        "template_version": job.template_version,
-        "state": JobState.HELD if missing else JobState.PLANNED,
-        "code": Code.REFERENCE_UNAVAILABLE if missing else None,
-        "message": job.remark if missing else "",
-        "remark": "" if missing else job.remark,
-        "created_at": now,
-        "updated_at": now,
-    }
+def _array(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quoted, texts))}]"
 
 
+def _beginning(job: PlannedJob) -> tuple[JobState, str | None]:
+    """State and code of a new job."""
+    if job.missing_references:
+        return JobState.HELD, Code.REFERENCE_UNAVAILABLE.value
+    return JobState.PLANNED, None
+
+
+def _job_row(job: PlannedJob, product_id: int) -> tuple[Any, ...]:
+    """A new job; the columns ``_NEW_JOB`` but the id and the times."""
+    state, code = _beginning(job)
+    photos = [{"source": p.source, "sha256": p.sha256, "mime": p.mime} for p in job.references]
+    return (
+        job.key, product_id, job.shot, job.variant, job.model, job.prompt, job.aspect_ratio, job.image_size,
+        json.dumps(photos) if photos else "[]", job.shot_list_hash, job.template_hash, job.template_version,
+        state.value, code, job.remark if code else "", "" if code else job.remark,
+    )  # fmt: skip
+
+
+_STATES = {state.value: state for state in JobState}
 _PRODUCT, _JOB = table_of(Product), table_of(ImageJob)
 _READ_AGAIN = (
     update(_PRODUCT)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Self
 
-from sqlalchemy import case, exists, func, insert, update
+from sqlalchemy import case, exists, func, update
 from sqlalchemy import select as select_columns
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from packshot.catalog.model import Counts
 from packshot.catalog.model import Product as CatalogProduct
 from packshot.catalog.model import Reject as CatalogReject
 from packshot.db.catalog_diff import CatalogDiff, Identity, Picture, close_reading, identity
+from packshot.db.engine import expect_many_rows
 from packshot.db.ledger import Ledger
 from packshot.db.planned_rows import store_jobs, store_products
-from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob, table_of
+from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob
 from packshot.db.types import JobState, RunState
-from packshot.db.upsert import chunks, one_at_a_time
+from packshot.db.upsert import add_rows, chunks, one_at_a_time
 from packshot.errors import Code
 from packshot.shots.model import ImageJob as PlannedJob
 
+_OF_REJECT = [column.name for column in fields(CatalogReject)]
 _FAR = datetime.max.replace(tzinfo=UTC)
 
 PlannedProduct = tuple[CatalogProduct, Sequence[PlannedJob]]
@@ -36,6 +38,8 @@ class Enrolled:
     already: int
     open: int
     held: int
+    states: Mapping[str, JobState] = field(default_factory=dict, compare=False)
+    """Of each job, by key, as :func:`packshot.db.queries.job_states` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,6 @@ def _size(session: Session, run_id: int) -> int:
     """How many jobs the run has to see to. Positions have no gaps, so the last one says it: counting would take longer
     with each batch."""
     return session.exec(select(func.coalesce(func.max(RunJob.position) + 1, 0)).where(RunJob.run_id == run_id)).one()
-
-
-def _insert(session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]]) -> None:
-    """As plain SQL: making objects of thousands of rows would take longer than storing them."""
-    if rows:
-        session.execute(insert(table_of(table)), rows)
 
 
 class Runs:
@@ -113,16 +111,15 @@ class Runs:
         jobs = {job.key: (job, identity(product)) for product, wanted in planned for job in wanted}
         with self._ledger.write() as session:
             one_at_a_time(session, "enroll")  # two runs that lock the same rows would wait in a circle
+            expect_many_rows(session.connection())
             position = _size(session, run_id)
             ids, known, diff = store_products(session, run_id, [product for product, _ in planned], pictures)
-            states = store_jobs(session, [(job, ids[key]) for job, key in jobs.values()], known, now)
-            todo = [states[key] for key in jobs if states[key][1] != JobState.ARCHIVED]
-            _insert(session, Reject, [{"run_id": run_id, **asdict(reject)} for reject in rejects])
-            _insert(
-                session,
-                RunJob,
-                [{"run_id": run_id, "job_id": i, "position": n} for n, (i, _) in enumerate(todo, position)],
-            )
+            stored = store_jobs(session, [(job, ids[key]) for job, key in jobs.values()], known, now)
+            todo = [stored[key][:2] for key in jobs if stored[key][1] is not JobState.ARCHIVED]
+            refused = [(run_id, *astuple(reject)) for reject in rejects]
+            add_rows(session, Reject, ("run_id", *_OF_REJECT), refused)
+            of_run = [(run_id, job_id, n) for n, (job_id, _) in enumerate(todo, position)]
+            add_rows(session, RunJob, ("run_id", "job_id", "position"), of_run)
             for chunk in chunks([i for i, state in todo if state == JobState.GENERATED]):
                 # The tries to bring an image home are counted anew for each run.
                 session.execute(update(Generation).where(col(Generation.job_id).in_(chunk)).values(archive_tries=0))
@@ -136,8 +133,9 @@ class Runs:
                     **{name: col(getattr(Run, name)) + number for name, number in diff.items()},
                 )
             )
-        held = sum(state == JobState.HELD for _, state in todo)
-        return Enrolled(already, len(todo) - held, held)
+        held = sum(state is JobState.HELD for _, state in todo)
+        states = {key: JobState.HELD if code == Code.SKIPPED else state for key, (_, state, code) in stored.items()}
+        return Enrolled(already, len(todo) - held, held, states)
 
     def close_reading(self, run_id: int, reading: str, read_in_part: str) -> CatalogDiff:
         """Note what of the catalog is gone, see :func:`packshot.db.catalog_diff.close_reading`, and return what changed
@@ -146,6 +144,7 @@ class Runs:
             one_at_a_time(session, "enroll")
             run = session.get_one(Run, run_id)
             close_reading(session, run, reading, read_in_part)
+            expect_many_rows(session.connection(), expect=False)
             session.add(run)
             return CatalogDiff.of(run)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from functools import lru_cache
+from json.encoder import encode_basestring as _quoted
 
 from packshot.catalog.model import Product
 from packshot.errors import Code, PackshotError
@@ -129,15 +130,13 @@ def job_key(
 
     The shot list's hash is left out on purpose: a changed comment or another shot must not buy this picture again.
     """
-    decides = [
-        KEY_VERSION, catalog, product_key, variant_key, shot, variant, model, prompt, image_size, aspect_ratio,
-        list(reference_hashes),
-    ]  # fmt: skip
-    # As JSON no two lists read the same. Half surrogate pairs stay themselves too, which \u escapes would merge.
-    return hashlib.sha256(_as_json(decides).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    # As JSON no two lists read the same. Half surrogate pairs stay themselves too, which \u escapes would merge. The
+    # list is put together here because the encoder takes as long as the SHA-256 does.
+    texts = map(_quoted, (catalog, product_key, variant_key, shot, model, prompt, image_size, aspect_ratio))
+    of, key, of_variant, name, by, words, size, ratio = texts
+    hashes = ",".join(map(_quoted, reference_hashes))
+    decides = f"[{KEY_VERSION},{of},{key},{of_variant},{name},{variant},{by},{words},{size},{ratio},[{hashes}]]"
+    return hashlib.sha256(decides.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @lru_cache(maxsize=1024)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, Text, cast, select, update
 from sqlmodel import col
 
 from packshot.catalog.model import Counts, Reject
@@ -13,7 +14,7 @@ from packshot.db import tables
 from packshot.db.ledger import Ledger
 from packshot.db.running import close_dead
 from packshot.db.runs import Enrolled, WorkItem
-from packshot.db.tables import ImageJob, Run, RunJob
+from packshot.db.tables import ImageJob, Product, Run, RunJob, table_of
 from packshot.db.types import JobState as S
 from packshot.db.types import RunState
 from packshot.errors import Code, PackshotError, ProviderError
@@ -247,3 +248,15 @@ def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_are_not(book
     assert (run.state, run.code, run.held) == (RunState.CRASHED, Code.INTERRUPTED, 4)
     assert [book.runs.get(i).state for i in ids] == [RunState.RUNNING] * 2
     assert close_dead(book.ledger) == []
+
+
+def test_texts_of_a_product_are_kept_to_the_letter(book: Book) -> None:
+    odd = 'he said "ø",\n\\ and\t😀'
+    item = product("odd", attributes={odd: odd, "b": ""}, image_refs=(odd, "b.jpg"))
+    book.runs.enroll(book.run_id, [(item, [job(item)])], [])
+    of = table_of(Product).c
+    with book.engine.connect() as connection:
+        query = select(of.attributes, of.image_refs, cast(of.attributes, Text), cast(of.image_refs, Text))
+        attributes, refs, *as_text = connection.execute(query.where(of.product_key == "odd")).one()
+    assert (attributes, refs) == ({odd: odd, "b": ""}, [odd, "b.jpg"])
+    assert as_text == [json.dumps(attributes), json.dumps(refs)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -141,6 +143,15 @@ def test_a_changed_photo_makes_a_new_picture() -> None:
 def test_keys_are_equal_exactly_when_the_fields_are(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert (job_key(**one) == job_key(**other)) == (one == other)
     assert job_key(**one) == job_key(**dict(reversed(one.items())))
+
+
+@settings(deadline=None)  # other work on the machine must not fail it
+@given(KEYS)
+def test_a_key_is_over_the_json_of_its_fields(fields: dict[str, Any]) -> None:
+    names = ("catalog", "product_key", "variant_key", "shot", "variant", "model", "prompt", "image_size")
+    decides = [1, *(fields[name] for name in names), fields["aspect_ratio"], fields["reference_hashes"]]
+    said = json.dumps(decides, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    assert job_key(**fields) == hashlib.sha256(said).hexdigest()
 
 
 @settings(deadline=None)  # other work on the machine must not fail it
