@@ -459,7 +459,7 @@ def test_tcp_keep_alive_is_on(make_client: MakeClient, tmp_path: Path) -> None:
     def options() -> list[tuple[int, int]]:
         found = []
         for item in gc.get_objects():
-            if type(item) is socket.socket and item.fileno() >= 0:
+            if type(item) is socket.socket and item.family == socket.AF_INET and item.fileno() >= 0:
                 try:
                     if item.getpeername()[1] != port:
                         continue
