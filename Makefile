@@ -9,8 +9,8 @@ READY  := $(VENV)/.ready
 demo: $(READY) ## The whole way on this machine, without a key
 	$(BIN)/packshot demo $(DEMO)
 
-test: $(READY) ## Everything but the long ones, in three processes: most of it waits
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
+test: $(READY) ## Everything but the long ones, in two processes: most of it waits
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: $(READY) ## Style and types
 	$(BIN)/ruff check .
