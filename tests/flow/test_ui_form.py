@@ -103,6 +103,8 @@ class Person:
         flow_run = created["id"]
         self.page.locator(f"a[href$='{flow_run}']").first.click()
         self.page.wait_for_url(f"**/{flow_run}*")
+        # The address changes first: what other runs came to is still to be read on the page before it.
+        self.page.get_by_role("tab", name="Logs", exact=True).wait_for(timeout=SEEN_WITHIN)
         return str(flow_run)
 
     def refused(self, field: str) -> str:
