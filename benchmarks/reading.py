@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from packshot.catalog import open_catalog
+from packshot.catalog import Product, open_catalog
 
 ROUNDS = 3
 BAR = 3.0
@@ -66,6 +66,9 @@ def with_dict_reader(path: Path) -> int:
 
 def with_packshot(path: Path) -> int:
     reader = open_catalog(path)
+    first = next(iter(reader))
+    assert isinstance(first, Product)
+    assert all((first.description, first.attributes, first.image_refs, first.price)), "a column was not recognised"
     products = sum(1 for _ in reader)
     assert reader.counts.balanced
     assert reader.counts.accepted == products

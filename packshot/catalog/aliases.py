@@ -97,6 +97,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "additional_images",
         "image",
         "image_url",
+        "Image URL",
+        "Image URLs",
         "additional_image_urls",
         "assets",
         "picture",

@@ -47,12 +47,12 @@ _NO_TAG = re.compile(r"<(?![a-zA-Z/!?][^<>]*>)")
 
 
 # What nearly all descriptions are made of, and what a parser takes ten times as long for: text between well-formed tags
-# of blocks. Each leaves a blank, so that no two pieces of text can grow together to a tag or an entity.
-_BLOCK = re.compile(
+# of blocks. They leave a blank, so that no two pieces of text can grow together to a tag or an entity.
+_BLOCK = (
     r"""</?(?:p|br|ul|ol|li|div|h[1-6]|hr|table|tbody|thead|tr|td|th)"""
-    r"""(?:\s+[a-zA-Z-]+(?:="[^"<>&]*"|='[^'<>&]*')?)*+\s*/?>""",
-    re.IGNORECASE,
+    r"""(?:\s+[a-zA-Z-]+(?:="[^"<>&]*"|='[^'<>&]*')?)*+\s*/?>"""
 )
+_BLOCKS = re.compile(f"{_BLOCK}(?:{_BLOCK})*+", re.IGNORECASE)
 
 
 class _TextOnly(HTMLParser):
@@ -83,7 +83,7 @@ def html_to_text(text: str) -> str:
     if "<" not in text:
         return unescape(text) if "&" in text else text
     if len(text) <= _MARKUP_MAX:
-        rest = _BLOCK.sub(" ", text)
+        rest = _BLOCKS.sub(" ", text)
         if "<" not in rest:
             return unescape(rest) if "&" in rest else rest
     # html.parser takes quadratic time over tags that never close; what is no whole tag is text here.

@@ -73,7 +73,12 @@ def draft_reader(
     several = [(t, found) for t, found in places.items() if t in TEXT_TARGETS and len(found) > 1]
     nowhere = len(header)
     texts = itemgetter(*(places[t][0] if len(places.get(t, ())) == 1 else nowhere for t in TEXT_TARGETS))
-    attributes = [(t.removeprefix(ATTRIBUTE_PREFIX), found) for t, found in places.items() if t not in TEXT_TARGETS]
+    attributes = [  # backwards: of several columns the first that says something is the last to be written
+        (t.removeprefix(ATTRIBUTE_PREFIX), place)
+        for t, found in places.items()
+        if t not in TEXT_TARGETS
+        for place in reversed(found)
+    ]
     pairs = _attribute_pairs(header)
     separator = options.separator("image_refs")
 
@@ -86,11 +91,9 @@ def draft_reader(
             name = attribute_name(cells[name_place])
             if name:
                 draft.attributes[name] = cells[value_place]
-        for name, found in attributes:
-            for place in found:
-                if cells[place]:
-                    draft.attributes[name] = cells[place]
-                    break
+        for name, place in attributes:
+            if cells[place]:
+                draft.attributes[name] = cells[place]
         for place in images:
             if cells[place]:
                 draft.image_refs += split_refs(cells[place], separator)
