@@ -36,7 +36,6 @@ from packshot.options import RunOptions
 from packshot.report import Report
 from packshot.sandbox.prefect_server import prefect_server
 from packshot.sandbox.sandbox import KEY, Sandbox
-from tests.fixtures_postgres import PostgresServer, postgres_binaries
 
 SHOTS = """
 version: 1
@@ -175,6 +174,9 @@ def measure(case: Case, database: str, home: Path) -> dict[str, Any]:
             "PACKSHOT_CONCURRENCY": str(case.at_once),
         }
         if database == "postgresql":
+            # Here, because what it brings along would be counted as the client's memory.
+            from tests.fixtures_postgres import PostgresServer, postgres_binaries
+
             binaries = postgres_binaries()
             if binaries is None:
                 raise SystemExit("PostgreSQL is not on this machine")

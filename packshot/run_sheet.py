@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from packshot.contact_sheet import SheetItem, shrink, write_contact_sheet
 from packshot.db.queries import assets
 from packshot.errors import ArchiveError, Code
+from packshot.memory import give_back
 from packshot.report import Report
 from packshot.settings import Settings
 from packshot.storage import ObjectStore
@@ -91,6 +92,7 @@ def run_sheet(settings: Settings, report: Report, known: Thumbnails | None = Non
     Raises:
         ArchiveError, OSError: it could not be drawn or stored.
     """
+    give_back()  # the page is the largest thing that a run makes, and the run's threads have ended
     run = report.run
     store = ObjectStore(settings)
     path = settings.home / FOLDER / f"run-{run.id}.jpg"

@@ -35,6 +35,27 @@ libc.fflush(ctypes.c_void_p(out))
 """
 
 
+# The last piece stays, and so, of itself, does all that was freed below it.
+GIVEN_BACK = """
+import ctypes
+from pathlib import Path
+from packshot.memory import give_back
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+before = resident()
+pieces = [libc.malloc(50_000) for _ in range(1000)]
+for piece in pieces:
+    libc.memset(piece, 1, 50_000)
+for piece in pieces[:-1]:
+    libc.free(piece)
+kept = resident() - before
+print(give_back(), kept > 40_000_000, resident() - before < 10_000_000)
+"""
+
+
 def heaps(**variables: str) -> tuple[str, int]:
     """(what the call answered, how many heaps a dozen threads use)."""
     env = {name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
@@ -50,6 +71,12 @@ def test_threads_share_a_few_heaps_unless_the_user_says_how_many() -> None:
     answer, number = heaps(MALLOC_ARENA_MAX="7")
     assert answer == "False"
     assert number > ARENAS
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not the GNU C library")
+def test_what_was_freed_goes_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", GIVEN_BACK], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "True"]
 
 
 def test_the_garbage_of_an_earlier_run_goes_before_what_stays_is_set_aside() -> None:
