@@ -26,7 +26,8 @@ class Sandbox:
     """Both servers as child processes on 127.0.0.1, with their data in ``home``; they end when we do.
 
     ``latency``: seconds (low, high) a generation takes. ``wire_format`` chooses what :meth:`settings` sets.
-    ``least_bytes``: smaller pictures are padded.
+    ``least_bytes``: smaller pictures are padded. ``picture``: a PNG that answers orders of its size, for which drawing
+    one each would take too long.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Sandbox:
         max_in_flight: int = 30,
         balance_usd: float = 100.0,
         least_bytes: int = 0,
+        picture: Path | None = None,
     ) -> None:
         self.home = home
         self.store = Seaweed(home / "s3")
@@ -45,6 +47,7 @@ class Sandbox:
         self._max_in_flight = max_in_flight
         self._balance = balance_usd
         self._least_bytes = least_bytes
+        self._picture = picture
         self._emulator: subprocess.Popen[bytes] | None = None
         self._port = 0
 
@@ -108,6 +111,8 @@ class Sandbox:
             "--max-in-flight", str(self._max_in_flight), "--balance", str(self._balance),
             "--least-bytes", str(self._least_bytes), "--data", str(folder / "images"),
         ]  # fmt: skip
+        if self._picture is not None:
+            command += ["--picture", str(self._picture)]
         log = folder / "emulator.log"
         with log.open("wb") as output:
             self._emulator = start_tied(command, env=_plain_environment(), cwd=Path.cwd(), output=output)
