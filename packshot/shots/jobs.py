@@ -20,6 +20,9 @@ from packshot.shots.shot_list import Shot
 KEY_VERSION = 1
 """Part of every key. Raising it makes every picture of every catalog a new one, to be bought again."""
 
+_CONTROLS = bytes(range(ord("\n"))) + bytes(range(ord("\n") + 1, ord(" ")))
+"""Those that JSON escapes and that prompts do without."""
+
 
 def jobs_for(
     product: Product,
@@ -132,11 +135,24 @@ def job_key(
     """
     # As JSON no two lists read the same. Half surrogate pairs stay themselves too, which \u escapes would merge. The
     # list is put together here because the encoder takes as long as the SHA-256 does.
-    texts = map(_quoted, (catalog, product_key, variant_key, shot, model, prompt, image_size, aspect_ratio))
-    of, key, of_variant, name, by, words, size, ratio = texts
+    texts = map(_quoted, (catalog, product_key, variant_key, shot, model, image_size, aspect_ratio))
+    of, key, of_variant, name, by, size, ratio = texts
     hashes = ",".join(map(_quoted, reference_hashes))
-    decides = f"[{KEY_VERSION},{of},{key},{of_variant},{name},{variant},{by},{words},{size},{ratio},[{hashes}]]"
-    return hashlib.sha256(decides.encode("utf-8", "surrogatepass")).hexdigest()
+    before = f"[{KEY_VERSION},{of},{key},{of_variant},{name},{variant},{by},"
+    after = f",{size},{ratio},[{hashes}]]"
+    return hashlib.sha256(_utf8(before) + _quoted_utf8(prompt) + _utf8(after)).hexdigest()
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _quoted_utf8(text: str) -> bytes:
+    """As ``_quoted``, which looks at the characters one by one: for a prompt, that takes longer than all else here."""
+    said = _utf8(text)
+    if len(said.translate(None, _CONTROLS)) < len(said):
+        return _utf8(_quoted(text))
+    return b'"%b"' % said.replace(b"\\", rb"\\").replace(b'"', rb"\"").replace(b"\n", rb"\n")
 
 
 @lru_cache(maxsize=1024)
