@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
+from typing import NamedTuple
 
 from packshot.catalog.model import Product
 from packshot.errors import Code, PackshotError
@@ -52,33 +53,19 @@ def jobs_for(
     """
     if not shot.applies_to(product, archetype.name):
         return []
-    wanted = shot.photos_of(product)
-    if shot.needs_reference and not wanted:
-        why = "the product has none" if shot.references else "this wire format sends none"
-        raise PackshotError(Code.PHOTO_NEEDED, f"product {product.name!r}, shot {shot.name!r} needs a photo, but {why}")
-    read = {reference.source: reference for reference in references}
-    unread = tuple(photo for photo in wanted if photo not in read)
-    if not set(unread) <= set(missing):
-        raise ValueError(f"photos neither read nor reported missing: {sorted(set(unread) - set(missing))}")
-    left_out = unread if without_missing else ()
-    sent = tuple(photo for photo in wanted if photo not in left_out)
-    if shot.needs_reference and not sent:
-        why = f"none can be read: {', '.join(unread)}"
-        raise PackshotError(Code.PHOTO_NEEDED, f"product {product.name!r}, shot {shot.name!r} needs a photo, but {why}")
-    hashes = [read[photo].sha256 if photo in read else f"missing:{photo}" for photo in sent]
+    photos = _photos(product, shot, references, missing, without_missing)
     model = shot.model or default_model
     frame, wording = _worded(shot.prompt, shot.channel, archetype)
     facts = texts or ProductText(product)
-    sent_photos = tuple([read[photo] for photo in sent if photo in read])
-
-    def job(variant: int) -> ImageJob:
+    jobs = []
+    for variant in range(1, shot.variants + 1):
         prompt = render_prompt(
             facts,
             shot=shot.name,
             template=shot.prompt,
             variant=variant,
             aspect_ratio=shot.aspect_ratio,
-            reference_count=len(sent),
+            reference_count=len(photos.hashes),
             archetype=archetype,
             framing=frame,
         )
@@ -92,9 +79,9 @@ def jobs_for(
             prompt=prompt,
             image_size=shot.image_size,
             aspect_ratio=shot.aspect_ratio,
-            reference_hashes=hashes,
+            reference_hashes=photos.hashes,
         )
-        return ImageJob(
+        job = ImageJob(
             key=key,
             catalog=product.catalog,
             product_key=product.product_key,
@@ -105,15 +92,56 @@ def jobs_for(
             prompt=prompt,
             aspect_ratio=shot.aspect_ratio,
             image_size=shot.image_size,
-            references=sent_photos,
+            references=photos.read,
             shot_list_hash=shot_list_hash,
             template_hash=wording,
             template_version=shot.template_version,
-            missing_references=() if without_missing else unread,
-            left_out=left_out,
+            missing_references=photos.missing,
+            left_out=photos.left_out,
         )
+        jobs.append(job)
+    return jobs
 
-    return [job(variant) for variant in range(1, shot.variants + 1)]
+
+class _Photos(NamedTuple):
+    """The photos that a shot sends of a product."""
+
+    hashes: tuple[str, ...] = ()
+    """As the key has them: of each that is sent, one that could not be read by its name."""
+    read: tuple[Reference, ...] = ()
+    missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+_NO_PHOTOS = _Photos()
+
+
+def _photos(
+    product: Product, shot: Shot, references: Sequence[Reference], missing: Collection[str], without_missing: bool
+) -> _Photos:
+    wanted = shot.photos_of(product)
+    if not wanted:
+        if shot.needs_reference:
+            raise _needed(product, shot, "the product has none" if shot.references else "this wire format sends none")
+        return _NO_PHOTOS
+    read = {reference.source: reference for reference in references}
+    unread = tuple(photo for photo in wanted if photo not in read)
+    if not set(unread) <= set(missing):
+        raise ValueError(f"photos neither read nor reported missing: {sorted(set(unread) - set(missing))}")
+    left_out = unread if without_missing else ()
+    sent = [photo for photo in wanted if photo not in left_out]
+    if shot.needs_reference and not sent:
+        raise _needed(product, shot, f"none can be read: {', '.join(unread)}")
+    return _Photos(
+        hashes=tuple([read[photo].sha256 if photo in read else f"missing:{photo}" for photo in sent]),
+        read=tuple([read[photo] for photo in sent if photo in read]),
+        missing=() if without_missing else unread,
+        left_out=left_out,
+    )
+
+
+def _needed(product: Product, shot: Shot, why: str) -> PackshotError:
+    return PackshotError(Code.PHOTO_NEEDED, f"product {product.name!r}, shot {shot.name!r} needs a photo, but {why}")
 
 
 def job_key(

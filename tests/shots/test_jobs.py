@@ -45,7 +45,7 @@ def test_one_job_a_variant_with_everything_in_it() -> None:
     first, second = jobs_for(MUG, SHOT, ANY, [B, A], ["unrelated.jpg"], "usual-model", "h1")
     assert (first.variant, second.variant) == (1, 2)
     assert first.key != second.key
-    assert replace(first, key=second.key, variant=2) == second
+    assert first._replace(key=second.key, variant=2) == second
     assert (first.catalog, first.product_key, first.variant_key, first.shot) == ("shop", "mug", "blue", "front")
     assert (first.model, first.aspect_ratio, first.image_size, first.shot_list_hash) == (
         "usual-model",
