@@ -149,7 +149,7 @@ def known_products(session: Session, identities: Iterable[Identity]) -> dict[Ide
     connection = session.connection()
     for catalog, wanted in keys.items():
         for chunk in chunks(list(wanted)):
-            rows = connection.execute(_KNOWN, {"of_catalog": catalog, "product_keys": chunk})
+            rows = connection.execute(_KNOWN, {"of_catalog": catalog, "product_keys": chunk}).all()
             for product_key, variant_key, *row in rows:
                 if variant_key in wanted[product_key]:
                     found[catalog, product_key, variant_key] = Known(*row)

@@ -113,7 +113,7 @@ def _jobs_of(
     found: dict[str, tuple[int, JobState, str | None]] = {}
     unsettled = False
     for chunk in chunks(sorted(product_ids)):
-        for key, job_id, state, code in session.connection().execute(_JOBS, {"product_ids": chunk}):
+        for key, job_id, state, code in session.connection().execute(_JOBS, {"product_ids": chunk}).all():
             unsettled = unsettled or state == JobState.FAILED or code == Code.REFERENCE_UNAVAILABLE
             if key in keys:
                 found[key] = job_id, _STATES[state], code
