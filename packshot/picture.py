@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from packshot.catalog.model import Product
 from packshot.db.catalog_diff import UNREAD, Picture
@@ -26,8 +27,8 @@ def picture_of(product: Product, texts: ProductText, jobs: Sequence[ImageJob]) -
     return {
         "title": _hash(texts.title),
         "description": _hash(texts.description),
-        "category": _hash(texts.category),
-        "brand": _hash(texts.brand),
+        "category": _hash_of_shared(texts.category),
+        "brand": _hash_of_shared(texts.brand),
         "attributes": _hash("\n".join(texts.attribute_lines)),
         "photos": [read[ref][:16] if ref in read else UNREAD for ref in asked],
         "all_photos": len(asked) == len(refs),
@@ -37,3 +38,7 @@ def picture_of(product: Product, texts: ProductText, jobs: Sequence[ImageJob]) -
 def _hash(text: str) -> str:
     """Short, because each product has five; empty for nothing."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest() if text else ""
+
+
+_hash_of_shared = lru_cache(maxsize=4096)(_hash)
+"""For texts that many products share."""

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
@@ -277,4 +276,4 @@ def _cut(planned: Sequence[_Planned], known: Mapping[str, JobState], most: int) 
 def _remarked(job: ImageJob, problems: Mapping[str, str]) -> ImageJob:
     """The job with what is wrong with the photos that it lacks."""
     lacking = job.missing_references or job.left_out
-    return replace(job, remark="; ".join(problems[photo] for photo in lacking)) if lacking else job
+    return job._replace(remark="; ".join(problems[photo] for photo in lacking)) if lacking else job

@@ -15,7 +15,8 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 
 from packshot.errors import Code, PackshotError
-from packshot.report import Report, artifact_key
+from packshot.report import Report
+from packshot.report_page import artifact_key, asset_table, markdown, reject_table
 from packshot.run import finish_run
 from packshot.run_sheet import RunSheet, Thumbnails, run_sheet
 from packshot.settings import load_settings
@@ -55,13 +56,13 @@ def _show(report: Report, progress: UUID) -> None:
     catalog = report.run.catalog
     share = round(100 * report.run.archived / max(report.run.planned, 1), 1)
     update_progress_artifact(progress, share, report.headline)
-    create_markdown_artifact(report.markdown(), artifact_key(catalog, "report"), report.headline)
+    create_markdown_artifact(markdown(report), artifact_key(catalog, "report"), report.headline)
     if report.assets:
-        shown = _shown(len(report.asset_table()), report.pictures, f"packshot assets --catalog {catalog}")
-        create_table_artifact(report.asset_table(), artifact_key(catalog, "images"), f"New images: {shown}")
+        shown = _shown(len(asset_table(report)), report.pictures, f"packshot assets --catalog {catalog}")
+        create_table_artifact(asset_table(report), artifact_key(catalog, "images"), f"New images: {shown}")
     if report.rejects:
-        shown = _shown(len(report.reject_table()), len(report.rejects), f"packshot rejects --run {report.run.id}")
-        create_table_artifact(report.reject_table(), artifact_key(catalog, "refused"), f"Refused records: {shown}")
+        shown = _shown(len(reject_table(report)), len(report.rejects), f"packshot rejects --run {report.run.id}")
+        create_table_artifact(reject_table(report), artifact_key(catalog, "refused"), f"Refused records: {shown}")
 
 
 def _shown(rows: int, number: int, command: str) -> str:

@@ -20,6 +20,7 @@ from packshot.errors import Code, PackshotError
 from packshot.options import RunOptions
 from packshot.plan_result import Plan
 from packshot.report import make_report
+from packshot.report_page import markdown
 from packshot.run import StartedRun, finish_run, open_ledger, plan_only, start_run
 from packshot.settings import Settings
 from packshot.stopping import SWITCH
@@ -211,7 +212,7 @@ def test_the_report_has_it(shop: Shop) -> None:
     started = shop.start()
     report = finish_run(shop.settings, started.run_id)
     assert report.diff == CatalogDiff(changed=1, refused=0, gone=1)
-    text = report.markdown()
+    text = markdown(report)
     assert "- gone: mug\n- changed: cup (attributes)\n" in text
 
 
@@ -305,7 +306,7 @@ def test_going_on_without_a_dead_photo_is_said_and_recorded(shop: Shop, web: Web
     assert any("product cup goes on without" in note for note in started.notes)
     assert any("1 images do without a photo" in note for note in started.notes)
     report = make_report(shop.engine, finish_run(shop.settings, started.run_id).run, started.notes)
-    assert "do without a photo" in report.markdown()
+    assert "do without a photo" in markdown(report)
 
 
 def test_when_the_photo_is_back_the_better_picture_is_made(shop: Shop, web: Web) -> None:

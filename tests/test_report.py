@@ -12,7 +12,8 @@ from packshot.db.tables import Run
 from packshot.db.types import RunState
 from packshot.errors import Code
 from packshot.figures import Figures, StepTime
-from packshot.report import TABLE_ROWS, Report, artifact_key, ending
+from packshot.report import TABLE_ROWS, Report, ending
+from packshot.report_page import artifact_key, asset_table, markdown, reject_table
 from packshot.stopwatch import Step, Use
 
 BEGAN = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
@@ -55,7 +56,7 @@ def asset(n: int, **values: Any) -> dict[str, Any]:
 
 # --- the report -----------------------------------------------------------------------------------------------
 def test_the_report_has_the_sums_and_the_money() -> None:
-    text = Report(run(already=2, max_cost_micro=5_000_000), money=MONEY).markdown()
+    text = markdown(Report(run(already=2, max_cost_micro=5_000_000), money=MONEY))
     assert text.startswith("# spring: 12 of 12 images are permanent\n")
     assert "Run 7 of /data/spring.csv, 2026-11-23 02:00:00 to 02:03:00 UTC." in text
     assert "| 12 | 12 | 0 | 0 | 0 |" in text
@@ -71,7 +72,7 @@ def test_what_limited_the_run_is_said_with_its_figures() -> None:
         slot_seconds=dict(zip(Use, (291.0, 3.0, 0.0, 6.0, 0.0), strict=True)),
         steps=dict.fromkeys(Step, StepTime()) | {Step.CALL: StepTime(60, 291.0, 6.2)},
     )  # fmt: skip
-    text = Report(run(), figures=figures).markdown()
+    text = markdown(Report(run(), figures=figures))
     limited = text.partition("## What limited it\n\n")[2].splitlines()
     assert limited[0] == (
         "60.0 images a minute, call slots busy 97 % of the time. The provider is the limit: for more, raise "
@@ -86,14 +87,14 @@ def test_what_limited_the_run_is_said_with_its_figures() -> None:
 
 
 def test_a_run_without_calls_speaks_of_no_money() -> None:
-    text = Report(run(calls=0, already=12)).markdown()
+    text = markdown(Report(run(calls=0, already=12)))
     assert "$" not in text
     assert "calls" not in text
 
 
 def test_what_was_not_made_is_grouped_by_reason_with_the_next_step() -> None:
     held = missing(1, Code.WRONG_SIZE, outcome="held", message="ordered 4096x4096, got 1024x1024", variant=2)
-    text = Report(run(archived=4, failed=7, held=1), unfinished=[*held, *missing(7)]).markdown()
+    text = markdown(Report(run(archived=4, failed=7, held=1), unfinished=[*held, *missing(7)]))
     assert f"| 7 | `moderation_blocked` | {Code.MODERATION_BLOCKED.next_step} |\n| 1 | `wrong_size` |" in text
     assert (
         "- `moderation_blocked`: p-0 front, p-1 front, p-2 front, p-3 front, p-4 front and 2 more: HTTP 400: no" in text
@@ -104,7 +105,7 @@ def test_what_was_not_made_is_grouped_by_reason_with_the_next_step() -> None:
 
 def test_a_stopped_run_says_why_and_what_to_do() -> None:
     stopped = run(state=RunState.STOPPED, code=Code.BUDGET_REACHED, message="the next call would exceed $1")
-    text = Report(stopped).markdown()
+    text = markdown(Report(stopped))
     assert (
         f"**Stopped.** `budget_reached`: the next call would exceed $1. Next: {Code.BUDGET_REACHED.next_step}." in text
     )
@@ -112,7 +113,7 @@ def test_a_stopped_run_says_why_and_what_to_do() -> None:
 
 def test_images_are_linked_one_line_a_product() -> None:
     rows = [asset(1), asset(1, shot="scene", url="https://img.example/s.png"), asset(2, variant=3)]
-    text = Report(run(), assets=rows, pictures=3).markdown()
+    text = markdown(Report(run(), assets=rows, pictures=3))
     assert "| p-1 | Product 1 | [front](https://img.example/p-1.png) [scene](https://img.example/s.png) |" in text
     assert "| p-2 | Product 2 | [front 3](https://img.example/p-2.png) |" in text
     assert "more" not in text
@@ -127,11 +128,11 @@ def test_a_report_of_ten_thousand_images_is_small() -> None:
         pictures=10_000,
         money=MONEY,
     )
-    text = report.markdown()
+    text = markdown(report)
     assert len(text) < 10_000
     assert "And 9,950 more: `packshot assets --catalog spring`." in text
     assert "| 10,000 | `missing_title` |" in text
-    assert (len(report.asset_table()), len(report.reject_table())) == (TABLE_ROWS, TABLE_ROWS)
+    assert (len(asset_table(report)), len(reject_table(report))) == (TABLE_ROWS, TABLE_ROWS)
 
 
 def test_what_a_catalog_or_a_provider_says_stays_text() -> None:
@@ -144,7 +145,7 @@ def test_what_a_catalog_or_a_provider_says_stays_text() -> None:
         pictures=1,
         notes=[evil],
     )
-    text = report.markdown()
+    text = markdown(report)
     assert "<img" not in text
     assert not re.search(r"(?<!\\)\[(click|p)\]", text)
     assert "\n# head" not in text
@@ -153,13 +154,13 @@ def test_what_a_catalog_or_a_provider_says_stays_text() -> None:
 
 def test_tables_hold_plain_addresses() -> None:
     report = Report(run(), assets=[asset(5, variant_key="red")], rejects=[reject(message="x" * 500)], pictures=1)
-    assert report.asset_table() == [
+    assert asset_table(report) == [
         {
             "product": "p-5/red", "shot": "front", "size": "1024 x 1024", "sha256": "000000000000",
             "link": "https://img.example/p-5.png",
         }
     ]  # fmt: skip
-    [row] = report.reject_table()
+    [row] = reject_table(report)
     assert (row["line"], row["product"], row["code"], len(row["what is wrong"])) == (3, "p-3", "missing_title", 200)
 
 
@@ -247,7 +248,7 @@ def change(kind: str, number: int, what: str = "") -> list[dict[str, Any]]:
 def test_what_changed_in_the_catalog_is_counted_and_named() -> None:
     changes = [*change("gone", 1), *change("changed", 5, "title, photos")]
     values = {"products_new": 0, "products_changed": 7, "products_same": 3, "products_gone": 1}
-    text = Report(run(**values), changes=changes).markdown()
+    text = markdown(Report(run(**values), changes=changes))
     assert "| 0 | 7 | 3 | 0 | 1 |" in text
     assert "- gone: gone-0\n" in text
     assert "- changed: changed-0 (title, photos), " in text
@@ -257,6 +258,6 @@ def test_what_changed_in_the_catalog_is_counted_and_named() -> None:
 
 def test_a_run_over_a_part_says_that_what_is_gone_is_not_known() -> None:
     part = run(products_gone=None, products_refused=None, gone_unknown="the run ended at its limit")
-    text = Report(part).markdown()
+    text = markdown(Report(part))
     assert "| 0 | 0 | 12 | not known | not known |" in text
     assert "What is gone is not known: the run ended at its limit." in text

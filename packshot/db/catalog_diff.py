@@ -14,13 +14,13 @@ from enum import StrEnum
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from sqlalchemy import Text, bindparam, case, cast, func, insert, literal, or_, update
+from sqlalchemy import case, func, insert, literal, or_, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from packshot.catalog.model import Product as CatalogProduct
-from packshot.db.tables import CatalogChange, Product, Reject, Run, table_of
-from packshot.db.upsert import add_rows, chunks
+from packshot.db.tables import CatalogChange, Product, Reject, Run
+from packshot.db.upsert import add_rows, with_list
 
 Picture = Mapping[str, Any]
 """What decides a product's pictures: text -> hash, and under ``photos`` the hashes of the photos asked for, in order.
@@ -146,24 +146,18 @@ def known_products(session: Session, identities: Iterable[Identity]) -> dict[Ide
     for catalog, product_key, variant_key in identities:
         keys.setdefault(catalog, {}).setdefault(product_key, set()).add(variant_key)
     found: dict[Identity, Known] = {}
-    connection = session.connection()
     for catalog, wanted in keys.items():
-        for chunk in chunks(list(wanted)):
-            rows = connection.execute(_KNOWN, {"of_catalog": catalog, "product_keys": chunk})
-            for product_key, variant_key, *row in rows:
+        for rows in with_list(session, _KNOWN, catalog, among=list(wanted)):
+            for product_key, variant_key, *row in rows.all():
                 if variant_key in wanted[product_key]:
                     found[catalog, product_key, variant_key] = Known(*row)
     return found
 
 
-_PRODUCT = table_of(Product).c
-_KNOWN = select_columns(
-    _PRODUCT.product_key, _PRODUCT.variant_key, _PRODUCT.id, _PRODUCT.gone_run_id, cast(_PRODUCT.picture, Text),
-    _PRODUCT.sku, _PRODUCT.title, _PRODUCT.category, _PRODUCT.brand, cast(_PRODUCT.attributes, Text),
-    cast(_PRODUCT.image_refs, Text),
-).where(
-    _PRODUCT.catalog == bindparam("of_catalog"), _PRODUCT.product_key.in_(bindparam("product_keys", expanding=True))
-)  # fmt: skip
+_KNOWN = """
+    SELECT product_key, variant_key, id, gone_run_id, CAST(picture AS TEXT), sku, title, category, brand,
+        CAST(attributes AS TEXT), CAST(image_refs AS TEXT)
+    FROM product WHERE catalog = ? AND product_key IN"""
 
 
 def note_changes(

@@ -8,8 +8,7 @@ from datetime import datetime
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
-from sqlalchemy import bindparam, update
-from sqlalchemy import select as select_columns
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from packshot.catalog.model import Product as CatalogProduct
@@ -24,9 +23,9 @@ from packshot.db.catalog_diff import (
     note_changes,
     renewed,
 )
-from packshot.db.tables import ImageJob, Product, table_of
+from packshot.db.tables import ImageJob, Product
 from packshot.db.types import JobState
-from packshot.db.upsert import add_rows, change_rows, chunks, new_ids, stored_time
+from packshot.db.upsert import add_rows, change_rows, chunks, new_ids, stored_time, with_list
 from packshot.errors import Code
 from packshot.shots.model import ImageJob as PlannedJob
 
@@ -64,8 +63,7 @@ def store_products(
     added = [(ids[key], *key, *_product_row(of_key[key]), text, run_id, run_id) for key, text in unknown.items()]
     add_rows(session, Product, _NEW_PRODUCT, added)
     change_rows(session, Product, (*_OF_PRODUCT, "gone_run_id"), renewals)
-    for chunk in chunks([found.id for found in known.values()]):
-        session.connection().execute(_READ_AGAIN, {"of_run": run_id, "ids": chunk})
+    with_list(session, _READ_AGAIN, run_id, run_id, among=[found.id for found in known.values()])
     return ids, {found.id for found in known.values()}, note_changes(session, run_id, judged, ids)
 
 
@@ -112,8 +110,8 @@ def _jobs_of(
     for a photo. Those of one product lie together, and keys are all over their index."""
     found: dict[str, tuple[int, JobState, str | None]] = {}
     unsettled = False
-    for chunk in chunks(sorted(product_ids)):
-        for key, job_id, state, code in session.connection().execute(_JOBS, {"product_ids": chunk}):
+    for rows in with_list(session, _JOBS, among=sorted(product_ids)):
+        for key, job_id, state, code in rows.all():
             unsettled = unsettled or state == JobState.FAILED or code == Code.REFERENCE_UNAVAILABLE
             if key in keys:
                 found[key] = job_id, _STATES[state], code
@@ -189,12 +187,5 @@ def _job_row(job: PlannedJob, product_id: int) -> tuple[Any, ...]:
 
 
 _STATES = {state.value: state for state in JobState}
-_PRODUCT, _JOB = table_of(Product), table_of(ImageJob)
-_READ_AGAIN = (
-    update(_PRODUCT)
-    .where(_PRODUCT.c.id.in_(bindparam("ids", expanding=True)), _PRODUCT.c.last_run_id < bindparam("of_run"))
-    .values(last_run_id=bindparam("of_run"))
-)
-_JOBS = select_columns(_JOB.c.key, _JOB.c.id, _JOB.c.state, _JOB.c.code).where(
-    _JOB.c.product_id.in_(bindparam("product_ids", expanding=True))
-)
+_READ_AGAIN = "UPDATE product SET last_run_id = ? WHERE last_run_id < ? AND id IN"
+_JOBS = "SELECT key, id, state, code FROM image_job WHERE product_id IN"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Self
 
-from sqlalchemy import case, exists, func, update
+from sqlalchemy import bindparam, case, exists, func, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -19,7 +19,7 @@ from packshot.db.catalog_diff import CatalogDiff, Identity, Picture, close_readi
 from packshot.db.engine import expect_many_rows
 from packshot.db.ledger import Ledger
 from packshot.db.planned_rows import store_jobs, store_products
-from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob
+from packshot.db.tables import Generation, ImageJob, Product, Reject, Run, RunJob, table_of
 from packshot.db.types import JobState, RunState
 from packshot.db.upsert import add_rows, chunks, one_at_a_time
 from packshot.errors import Code
@@ -67,11 +67,22 @@ _OF_WORK: tuple[Any, ...] = (
     col(ImageJob.updated_at), col(Product.product_key), col(Product.variant_key), col(Generation.expires_at),
 )  # fmt: skip
 
+# Built once, because each batch needs them: putting a statement together costs more than running it.
+_COUNTED = ("planned", "already", "products_new", "products_changed", "products_same")
+_RUN, _RUN_JOB = table_of(Run), table_of(RunJob).c
+_MORE = (
+    update(_RUN)
+    .where(_RUN.c.id == bindparam("of_run"))
+    .values({name: _RUN.c[name] + bindparam(f"more_{name}") for name in _COUNTED})
+)
+_SIZE = select_columns(func.coalesce(func.max(_RUN_JOB.position) + 1, 0)).where(_RUN_JOB.run_id == bindparam("of_run"))
+
 
 def _size(session: Session, run_id: int) -> int:
     """How many jobs the run has to see to. Positions have no gaps, so the last one says it: counting would take longer
     with each batch."""
-    return session.exec(select(func.coalesce(func.max(RunJob.position) + 1, 0)).where(RunJob.run_id == run_id)).one()
+    size: int = session.connection().execute(_SIZE, {"of_run": run_id}).scalar_one()
+    return size
 
 
 class Runs:
@@ -124,15 +135,8 @@ class Runs:
                 # The tries to bring an image home are counted anew for each run.
                 session.execute(update(Generation).where(col(Generation.job_id).in_(chunk)).values(archive_tries=0))
             already = len(jobs) - len(todo)
-            session.execute(
-                update(Run)
-                .where(col(Run.id) == run_id)
-                .values(
-                    planned=col(Run.planned) + len(jobs),
-                    already=col(Run.already) + already,
-                    **{name: col(getattr(Run, name)) + number for name, number in diff.items()},
-                )
-            )
+            more = {"planned": len(jobs), "already": already, **diff}
+            session.connection().execute(_MORE, {"of_run": run_id} | {f"more_{name}": more[name] for name in _COUNTED})
         held = sum(state is JobState.HELD for _, state in todo)
         states = {key: JobState.HELD if code == Code.SKIPPED else state for key, (_, state, code) in stored.items()}
         return Enrolled(already, len(todo) - held, held, states)

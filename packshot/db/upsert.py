@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Insert, func, select, text
+from sqlalchemy import Connection, CursorResult, Insert, func, select, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session, SQLModel
@@ -68,6 +68,20 @@ def change_rows(
     values = ", ".join([f"{_listed(connection, [name])} = {mark}" for name in columns])
     change = f"UPDATE {table_of(table).name} SET {values} WHERE id = {mark}"  # noqa: S608  (our own names)
     connection.exec_driver_sql(change, list(rows))
+
+
+def with_list(session: Session, statement: str, *values: Any, among: Sequence[Any]) -> list[CursorResult[Any]]:
+    """Results of a statement of plain SQL that ends in ``IN``: what follows is the list ``among``, in portions.
+    ``values``: of its marks, which are written as ``?``. SQLAlchemy would take as long to write the list as the
+    database takes to find what it names."""
+    connection = session.connection()
+    mark = _mark(connection)
+    return [
+        connection.exec_driver_sql(
+            f"{statement.replace('?', mark)} ({', '.join([mark] * len(chunk))})", (*values, *chunk)
+        )
+        for chunk in chunks(among)
+    ]
 
 
 def _mark(connection: Connection) -> str:

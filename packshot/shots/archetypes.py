@@ -47,6 +47,10 @@ class Archetype(BaseModel):
     person: bool
     """May somebody be in the lifestyle picture?"""
 
+    def __hash__(self) -> int:
+        """Asked for several times for each job, so not of all its texts; equal ones have equal names."""
+        return hash(self.name)
+
 
 class ArchetypeEntry(BaseModel):
     """What a shot list says of one archetype. What it leaves out stays as it is, or is as ``like``'s."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
+from typing import NamedTuple
 
 from packshot.catalog.model import Product
 from packshot.errors import Code, PackshotError
@@ -19,6 +20,9 @@ from packshot.shots.shot_list import Shot
 
 KEY_VERSION = 1
 """Part of every key. Raising it makes every picture of every catalog a new one, to be bought again."""
+
+_CONTROLS = bytes(range(ord("\n"))) + bytes(range(ord("\n") + 1, ord(" ")))
+"""Those that JSON escapes and that prompts do without."""
 
 
 def jobs_for(
@@ -49,33 +53,19 @@ def jobs_for(
     """
     if not shot.applies_to(product, archetype.name):
         return []
-    wanted = shot.photos_of(product)
-    if shot.needs_reference and not wanted:
-        why = "the product has none" if shot.references else "this wire format sends none"
-        raise PackshotError(Code.PHOTO_NEEDED, f"product {product.name!r}, shot {shot.name!r} needs a photo, but {why}")
-    read = {reference.source: reference for reference in references}
-    unread = tuple(photo for photo in wanted if photo not in read)
-    if not set(unread) <= set(missing):
-        raise ValueError(f"photos neither read nor reported missing: {sorted(set(unread) - set(missing))}")
-    left_out = unread if without_missing else ()
-    sent = tuple(photo for photo in wanted if photo not in left_out)
-    if shot.needs_reference and not sent:
-        why = f"none can be read: {', '.join(unread)}"
-        raise PackshotError(Code.PHOTO_NEEDED, f"product {product.name!r}, shot {shot.name!r} needs a photo, but {why}")
-    hashes = [read[photo].sha256 if photo in read else f"missing:{photo}" for photo in sent]
+    photos = _photos(product, shot, references, missing, without_missing)
     model = shot.model or default_model
     frame, wording = _worded(shot.prompt, shot.channel, archetype)
     facts = texts or ProductText(product)
-    sent_photos = tuple([read[photo] for photo in sent if photo in read])
-
-    def job(variant: int) -> ImageJob:
+    jobs = []
+    for variant in range(1, shot.variants + 1):
         prompt = render_prompt(
             facts,
             shot=shot.name,
             template=shot.prompt,
             variant=variant,
             aspect_ratio=shot.aspect_ratio,
-            reference_count=len(sent),
+            reference_count=len(photos.hashes),
             archetype=archetype,
             framing=frame,
         )
@@ -89,9 +79,9 @@ def jobs_for(
             prompt=prompt,
             image_size=shot.image_size,
             aspect_ratio=shot.aspect_ratio,
-            reference_hashes=hashes,
+            reference_hashes=photos.hashes,
         )
-        return ImageJob(
+        job = ImageJob(
             key=key,
             catalog=product.catalog,
             product_key=product.product_key,
@@ -102,15 +92,56 @@ def jobs_for(
             prompt=prompt,
             aspect_ratio=shot.aspect_ratio,
             image_size=shot.image_size,
-            references=sent_photos,
+            references=photos.read,
             shot_list_hash=shot_list_hash,
             template_hash=wording,
             template_version=shot.template_version,
-            missing_references=() if without_missing else unread,
-            left_out=left_out,
+            missing_references=photos.missing,
+            left_out=photos.left_out,
         )
+        jobs.append(job)
+    return jobs
 
-    return [job(variant) for variant in range(1, shot.variants + 1)]
+
+class _Photos(NamedTuple):
+    """The photos that a shot sends of a product."""
+
+    hashes: tuple[str, ...] = ()
+    """As the key has them: of each that is sent, one that could not be read by its name."""
+    read: tuple[Reference, ...] = ()
+    missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+_NO_PHOTOS = _Photos()
+
+
+def _photos(
+    product: Product, shot: Shot, references: Sequence[Reference], missing: Collection[str], without_missing: bool
+) -> _Photos:
+    wanted = shot.photos_of(product)
+    if not wanted:
+        if shot.needs_reference:
+            raise _needed(product, shot, "the product has none" if shot.references else "this wire format sends none")
+        return _NO_PHOTOS
+    read = {reference.source: reference for reference in references}
+    unread = tuple(photo for photo in wanted if photo not in read)
+    if not set(unread) <= set(missing):
+        raise ValueError(f"photos neither read nor reported missing: {sorted(set(unread) - set(missing))}")
+    left_out = unread if without_missing else ()
+    sent = [photo for photo in wanted if photo not in left_out]
+    if shot.needs_reference and not sent:
+        raise _needed(product, shot, f"none can be read: {', '.join(unread)}")
+    return _Photos(
+        hashes=tuple([read[photo].sha256 if photo in read else f"missing:{photo}" for photo in sent]),
+        read=tuple([read[photo] for photo in sent if photo in read]),
+        missing=() if without_missing else unread,
+        left_out=left_out,
+    )
+
+
+def _needed(product: Product, shot: Shot, why: str) -> PackshotError:
+    return PackshotError(Code.PHOTO_NEEDED, f"product {product.name!r}, shot {shot.name!r} needs a photo, but {why}")
 
 
 def job_key(
@@ -132,11 +163,24 @@ def job_key(
     """
     # As JSON no two lists read the same. Half surrogate pairs stay themselves too, which \u escapes would merge. The
     # list is put together here because the encoder takes as long as the SHA-256 does.
-    texts = map(_quoted, (catalog, product_key, variant_key, shot, model, prompt, image_size, aspect_ratio))
-    of, key, of_variant, name, by, words, size, ratio = texts
+    texts = map(_quoted, (catalog, product_key, variant_key, shot, model, image_size, aspect_ratio))
+    of, key, of_variant, name, by, size, ratio = texts
     hashes = ",".join(map(_quoted, reference_hashes))
-    decides = f"[{KEY_VERSION},{of},{key},{of_variant},{name},{variant},{by},{words},{size},{ratio},[{hashes}]]"
-    return hashlib.sha256(decides.encode("utf-8", "surrogatepass")).hexdigest()
+    before = f"[{KEY_VERSION},{of},{key},{of_variant},{name},{variant},{by},"
+    after = f",{size},{ratio},[{hashes}]]"
+    return hashlib.sha256(_utf8(before) + _quoted_utf8(prompt) + _utf8(after)).hexdigest()
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _quoted_utf8(text: str) -> bytes:
+    """As ``_quoted``, which looks at the characters one by one: for a prompt, that takes longer than all else here."""
+    said = _utf8(text)
+    if len(said.translate(None, _CONTROLS)) < len(said):
+        return _utf8(_quoted(text))
+    return b'"%b"' % said.replace(b"\\", rb"\\").replace(b'"', rb"\"").replace(b"\n", rb"\n")
 
 
 @lru_cache(maxsize=1024)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 AspectRatio = Literal["1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
 ImageSize = Literal["1K", "2K", "4K"]
@@ -19,8 +19,7 @@ class Reference:
     mime: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImageJob:
+class ImageJob(NamedTuple):
     """Product x shot x variant: one image to make. ``key`` covers everything that decides the picture."""
 
     key: str

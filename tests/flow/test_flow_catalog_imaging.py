@@ -21,6 +21,7 @@ from packshot.db.tables import Attempt, ImageJob, Run
 from packshot.errors import PackshotError
 from packshot.options import RunOptions
 from packshot.report import Report
+from packshot.report_page import markdown
 from packshot.sandbox.seaweed import Seaweed
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.fixtures_shop import EXAMPLE, OpenShop, Shop, opened_shop, write_catalog
@@ -263,7 +264,7 @@ def test_no_secret_is_written_or_said_anywhere(
     catalog = write_catalog(shop.folder / "c.csv", 10)
     report = shop.run(catalog)
     assert (report.exit_code, report.run.code) == (3, "bad_key")
-    said = [report.markdown(), repr(report)]
+    said = [markdown(report), repr(report)]
     shop.set(S3_ACCESS_KEY_ID="nobody")
     with pytest.raises(PackshotError, match="s3_denied") as denied:
         shop.run(catalog)

@@ -17,6 +17,7 @@ from packshot.advice import advice
 from packshot.db.queries import assets
 from packshot.figures import Figures
 from packshot.options import RunOptions
+from packshot.report_page import markdown
 from packshot.run import finish_run, start_run
 from packshot.run_figures import read_figures
 from packshot.settings import load_settings
@@ -33,7 +34,7 @@ def figures_of_run(shop: Shop, images: int) -> tuple[Figures, str]:
     report = shop.run(write_catalog(shop.folder / "c.csv", images))
     assert report.run.archived == images
     assert report.figures
-    return report.figures, report.markdown()
+    return report.figures, markdown(report)
 
 
 def test_few_slots_and_a_slow_provider(shop: Shop, prefect: PrefectApi) -> None:
@@ -48,7 +49,7 @@ def test_few_slots_and_a_slow_provider(shop: Shop, prefect: PrefectApi) -> None:
     assert found.steps[Step.DATABASE].times == 4 * 12
     assert all(found.steps[step].times == 12 for step in (Step.IMAGE, Step.SLOT, Step.DOWNLOAD, Step.UPLOAD))
     assert "The provider is the limit" in advice(found)
-    assert "PACKSHOT_CONCURRENCY (now 2)" in report.markdown()
+    assert "PACKSHOT_CONCURRENCY (now 2)" in markdown(report)
     [shown] = [one for one in prefect.artifacts(str(report.run.flow_run_id)) if one["key"] == "c-report"]
     assert "## What limited it" in shown["data"]
     assert "| provider (the call) | 12 |" in shown["data"]
@@ -92,7 +93,7 @@ def test_a_run_with_nothing_to_make_has_no_figures(shop: Shop) -> None:
     shop.run(catalog)
     report = shop.run(catalog)
     assert report.figures is None
-    assert "limited" not in report.markdown()
+    assert "limited" not in markdown(report)
 
 
 # --- several processes ----------------------------------------------------------------------------------------

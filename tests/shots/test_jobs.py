@@ -30,6 +30,8 @@ FIELDS: dict[str, Any] = {
     "prompt": "A mug.", "image_size": "2K", "aspect_ratio": "1:1", "reference_hashes": ["a", "b"],
 }  # fmt: skip
 TEXT = st.text(st.characters(codec=None), max_size=8)  # lone surrogates too
+LINES = st.text(st.sampled_from('a\n"\\\x7f\u2028\ud83d😀'))
+CONTROLS = st.text(st.sampled_from('a\n"\t\r\b\f\x00\x1f'))
 KEYS = st.fixed_dictionaries(
     {name: TEXT for name, value in FIELDS.items() if isinstance(value, str)}
     | {"variant": st.integers(1, 10), "reference_hashes": st.lists(TEXT, max_size=3)}
@@ -45,7 +47,7 @@ def test_one_job_a_variant_with_everything_in_it() -> None:
     first, second = jobs_for(MUG, SHOT, ANY, [B, A], ["unrelated.jpg"], "usual-model", "h1")
     assert (first.variant, second.variant) == (1, 2)
     assert first.key != second.key
-    assert replace(first, key=second.key, variant=2) == second
+    assert first._replace(key=second.key, variant=2) == second
     assert (first.catalog, first.product_key, first.variant_key, first.shot) == ("shop", "mug", "blue", "front")
     assert (first.model, first.aspect_ratio, first.image_size, first.shot_list_hash) == (
         "usual-model",
@@ -146,8 +148,9 @@ def test_keys_are_equal_exactly_when_the_fields_are(one: dict[str, Any], other: 
 
 
 @settings(deadline=None)  # other work on the machine must not fail it
-@given(KEYS)
-def test_a_key_is_over_the_json_of_its_fields(fields: dict[str, Any]) -> None:
+@given(KEYS, LINES | CONTROLS)
+def test_a_key_is_over_the_json_of_its_fields(fields: dict[str, Any], prompt: str) -> None:
+    fields |= {"prompt": prompt}
     names = ("catalog", "product_key", "variant_key", "shot", "variant", "model", "prompt", "image_size")
     decides = [1, *(fields[name] for name in names), fields["aspect_ratio"], fields["reference_hashes"]]
     said = json.dumps(decides, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
