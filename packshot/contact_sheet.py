@@ -192,7 +192,7 @@ def _thumbnail(source: Source, box: tuple[int, int]) -> Image.Image | None:
         with _open(source) as image:
             if image.mode == "P":
                 image = image.convert("RGBA")  # shrinking palette numbers would mix colours at random
-            image.thumbnail(box[::-1] if _lies_on_its_side(image) else box, Image.Resampling.LANCZOS, reducing_gap=3.0)
+            image.thumbnail(box[::-1] if _lies_on_its_side(image) else box, Image.Resampling.LANCZOS, reducing_gap=2.0)
             small = ImageOps.exif_transpose(image)
             if not small.has_transparency_data:
                 return small.convert("RGB")
