@@ -104,11 +104,11 @@ class Watch:
         """The answer has begun; ``is_complete`` is given when a silent line may end it."""
         self._is_complete = is_complete
 
-    def bytes_came(self, count: int) -> None:
+    def bytes_came(self, count: int, all_came: bool = False) -> None:
         first = not self._received
         self._received += count
         self._last = time.monotonic()
-        if first:
+        if first and not all_came:
             self._changed.set()  # from here on silence is late much sooner
 
     def _run(self) -> None:
