@@ -155,7 +155,7 @@ def _read(response: requests.Response, watch: Watch, take: Callable[[bytes], obj
     # read1 hands over what has come; read and stream would wait for a full piece, and a stalled line has none.
     while piece := response.raw.read1(_STEP, decode_content=True):
         take(piece)
-        watch.bytes_came(len(piece), all_came=response.raw.length_remaining == 0)
+        watch.bytes_came(len(piece))
         most -= len(piece)
         if most < 0:
             raise _TooLong
