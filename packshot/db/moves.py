@@ -178,7 +178,7 @@ class Moves:
     @staticmethod
     def _insert(session: Session, row: Attempt | Generation | Asset) -> int:
         """Insert a row as plain SQL and return its id. The number of an attempt is the database's to count."""
-        values = {name: value for name, value in row if name != "id"} | {"of_job": row.job_id}
+        values = {name: value for name, value in row if name not in ("id", "number")} | {"of_job": row.job_id}
         return int(session.connection().execute(_INSERT[type(row)], values).scalar_one())
 
     def _move(
