@@ -101,7 +101,11 @@ def submit_image(studio: Studio, job_id: int, label: str) -> PrefectFuture[Any]:
 
 
 def outcome_of(future: PrefectFuture[Any]) -> object:
-    return future.result(raise_on_failure=False)
+    """What the task returned or broke with. From its state: asked for its result, Prefect would go over to the thread
+    of an event loop and back, for each image."""
+    future.wait()
+    data = future.state.data
+    return getattr(data, "result", data)  # a record that Prefect made of what was returned, or the error as it is
 
 
 if __name__ == "__main__":

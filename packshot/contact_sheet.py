@@ -10,6 +10,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
@@ -192,7 +193,13 @@ def _thumbnail(source: Source, box: tuple[int, int]) -> Image.Image | None:
         with _open(source) as image:
             if image.mode == "P":
                 image = image.convert("RGBA")  # shrinking palette numbers would mix colours at random
-            image.thumbnail(box[::-1] if _lies_on_its_side(image) else box, Image.Resampling.LANCZOS, reducing_gap=3.0)
+            width, height = box[::-1] if _lies_on_its_side(image) else box
+            # No wider and no higher than it will be: a JPEG is decoded at the smallest scale that is enough for that.
+            width, height = (
+                min(width, ceil(height * image.width / image.height)),
+                min(height, ceil(width * image.height / image.width)),
+            )
+            image.thumbnail((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
             small = ImageOps.exif_transpose(image)
             if not small.has_transparency_data:
                 return small.convert("RGB")

@@ -15,6 +15,7 @@ from packshot.apiyi.spool import remove
 from packshot.archive import Archived, Destination, archive_image
 from packshot.db.ledger import Ledger
 from packshot.db.moves import Claim, Stored
+from packshot.db.noteworthy import Picture, picture_of
 from packshot.db.runs import Runs
 from packshot.db.tables import ImageJob, Product, Run
 from packshot.db.types import JobState
@@ -67,7 +68,7 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How far a job came this time. ``retry_in``: seconds until it should be taken up again in this run. ``call``: the
-    one that was made for it now."""
+    one that was made for it now. ``picture``: what is to be told of an image that was made in this run."""
 
     job_id: int
     state: JobState
@@ -76,6 +77,7 @@ class Outcome:
     url: str = ""
     retry_in: float | None = None
     call: Call | None = None
+    picture: Picture | None = None
 
 
 class Studio:
@@ -171,7 +173,7 @@ class Studio:
         if isinstance(result, PackshotError):
             return self._failed(claim, attempt, result)
         assert attempt is not None
-        outcome = self._archive(self.ledger.received(claim, attempt, received_of(result)))
+        outcome = self._archive(self.ledger.received(claim, attempt, received_of(result)), self.run_id)
         return replace(outcome, call=self._paid(claim, result))
 
     # --- the paid part ----------------------------------------------------------------------------------------
@@ -213,8 +215,9 @@ class Studio:
         return Call.of(result, self.settings.price_micro(claim.job.model))
 
     # --- the free part ----------------------------------------------------------------------------------------
-    def _archive(self, claim: Claim) -> Outcome:
-        """Bring the image that was paid for to the store; the spool is emptied only after the ledger knows."""
+    def _archive(self, claim: Claim, run_id: int | None = None) -> Outcome:
+        """Bring the image that was paid for to the store; the spool is emptied only after the ledger knows. ``run_id``:
+        the run that paid, if it is known here."""
         job = claim.job
         ordered = pixels(job.aspect_ratio, job.image_size)
         try:
@@ -236,8 +239,9 @@ class Studio:
         message = (
             "" if archived.size_ok else f"ordered {ordered[0]}x{ordered[1]}, got {archived.width}x{archived.height}"
         )
-        self.ledger.archived(
-            claim, _stored(archived), hold_for=Code.WRONG_SIZE if wrong_size else None, message=message
+        stored = _stored(archived)
+        asset_id = self.ledger.archived(
+            claim, stored, hold_for=Code.WRONG_SIZE if wrong_size else None, message=message
         )
         self.watch.count("images")
         assert claim.generation
@@ -245,7 +249,8 @@ class Studio:
         url = self.store.public_url(archived.key)
         if wrong_size:
             return Outcome(claim.job_id, JobState.HELD, Code.WRONG_SIZE, message, url)
-        return Outcome(claim.job_id, JobState.ARCHIVED, message=message, url=url)
+        picture = picture_of(claim, asset_id, stored, run_id) if run_id else None
+        return Outcome(claim.job_id, JobState.ARCHIVED, message=message, url=url, picture=picture)
 
     def _bring_home(self, claim: Claim, ordered: tuple[int, int]) -> Archived:
         job, product, generation = claim.job, claim.product, claim.generation

@@ -37,7 +37,7 @@ def tell_image(studio: Studio, outcome: Outcome) -> None:
     """An image became permanent, or waits for a person from now on. Of others there is nothing to tell."""
     held = outcome.state is JobState.HELD and outcome.code is not None
     if outcome.state is JobState.ARCHIVED and outcome.url:
-        _tell(lambda: _tell_archived(picture(studio.ledger.engine, outcome.job_id), outcome.url))
+        _tell(lambda: _tell_archived(outcome.picture or picture(studio.ledger.engine, outcome.job_id), outcome.url))
     elif held:
         _tell(lambda: _tell_held(picture(studio.ledger.engine, outcome.job_id), studio.run_id, outcome.url))
 

@@ -1,8 +1,8 @@
 """The HTTP line to the API: a session whose connections know which call they serve, and the watch over one call.
 
 A blocking read cannot be told "give up after five silent seconds, unless the answer is still incomplete", and a read
-timeout never bounds a whole call. So each call has a watch: a thread that sleeps until the next moment something could
-be late, and then shuts the socket down, which wakes the reader.
+timeout never bounds a whole call. So each call has a watch, and one thread looks after all of them: it sleeps until the
+next moment something could be late, and then shuts that socket down, which wakes the reader.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 _KEEP_ALIVE_AFTER = 60
 _KEEP_ALIVE_EVERY = 30
 _OVERDUE = 0.05
+_LOOK_EVERY = 1.0
+"""Seconds between two looks, at most: then hardly any news of a call is worth waking the thread for, which costs more
+than a look."""
 
 
 class Verdict(StrEnum):
@@ -68,20 +71,19 @@ class Watch:
         self._is_complete: Callable[[], bool] | None = None
         self._asked_at = 0
         self._over = False
-        self._changed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="packshot-watch", daemon=True)
+        self._looking = threading.Lock()
 
     def __enter__(self) -> Self:
         self._token = _current.set(self)
-        self._thread.start()
+        _watchman.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over = True
-        self._changed.set()
-        self._thread.join()
+        with self._looking:  # after this nobody cuts the line any more: it may serve another call
+            self._over = True
+        _watchman.drop(self)
         _current.reset(self._token)
 
     @property
@@ -109,23 +111,20 @@ class Watch:
         self._received += count
         self._last = time.monotonic()
         if first:
-            self._changed.set()  # from here on silence is late much sooner
+            _watchman.look_by(self.next())  # from here on silence is late much sooner
 
-    def _run(self) -> None:
-        while True:
-            changed = self._changed.wait(max(0.0, self._next() - time.monotonic()) + _OVERDUE)
-            self._changed.clear()
+    def look(self) -> None:
+        """Cut the line if the call is late."""
+        with self._looking:
             if self._over:
                 return
-            if changed:
-                continue
             self.verdict = self.verdict or self._judge(time.monotonic())
             if self.verdict and self._socket:
                 with contextlib.suppress(OSError):
                     # The plain method: a TLS socket's own one pulls its state from under the reader.
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
-    def _next(self) -> float:
+    def next(self) -> float:
         """The next moment at which something could be late. After a verdict: soon, until the reader has let go."""
         if self.verdict:
             return time.monotonic() + 1
@@ -156,6 +155,58 @@ class Watch:
         return None
 
 
+class _Watchman:
+    """The thread that looks after the calls in the air. There is none while there is no call."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._watches: set[Watch] = set()
+        self._looks_at = 0.0
+        self._thread: threading.Thread | None = None
+
+    def add(self, watch: Watch) -> None:
+        with self._changed:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="packshot-watch", daemon=True)
+                thread.start()
+                self._thread = thread
+            elif watch.next() < self._looks_at:
+                self._changed.notify()
+            self._watches.add(watch)
+
+    def look_by(self, moment: float) -> None:
+        """Something has changed: a call could be late at that moment, sooner than was known."""
+        with self._changed:
+            if moment < self._looks_at:
+                self._changed.notify()
+
+    def drop(self, watch: Watch) -> None:
+        with self._changed:
+            self._watches.discard(watch)
+            if self._watches:
+                return
+            last, self._thread = self._thread, None
+            self._changed.notify()
+        if last is not None:
+            last.join()
+
+    def _run(self) -> None:
+        this = threading.current_thread()
+        while True:
+            with self._changed:
+                if self._thread is not this:
+                    return
+                now = time.monotonic()
+                due = min(watch.next() for watch in self._watches)
+                self._looks_at = min(due, now + _LOOK_EVERY) + _OVERDUE
+                self._changed.wait(max(0.0, self._looks_at - now))
+                watches = list(self._watches)
+            for watch in watches:
+                with contextlib.suppress(Exception):  # whatever one answer holds, the others are looked after
+                    watch.look()
+
+
+_watchman = _Watchman()
 _current: ContextVar[Watch | None] = ContextVar("packshot_watch", default=None)
 
 

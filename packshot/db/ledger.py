@@ -23,7 +23,7 @@ from packshot.errors import Billed, Code, PackshotError
 from packshot.policy import Decision, Past, Verdict
 from packshot.worker import new_claim
 
-_JOB, _GENERATION = table_of(ImageJob), table_of(Generation)
+_JOB, _ATTEMPT, _GENERATION = table_of(ImageJob), table_of(Attempt), table_of(Generation)
 _RECEIVED = (_JOB.c.state == S.GENERATED) & _JOB.c.claimed_by.is_(None)
 _DUE = or_(
     _JOB.c.retry_at.is_(None),
@@ -48,6 +48,17 @@ def _claim_where(free: ColumnElement[bool]) -> Update:
 # Built once: putting a statement together costs more than running it.
 _CLAIM = _claim_where(or_((_JOB.c.state == S.PLANNED) & _DUE, _RECEIVED))
 _CLAIM_RECEIVED = _claim_where(_RECEIVED)
+_CLAIMED = (
+    select(ImageJob, Product)
+    .join(Product)
+    .where(col(ImageJob.id) == bindparam("of_id"), col(ImageJob.claimed_by) == bindparam("claim"))
+)
+_SETTLED = ("settled_at", "billed", "code", "message", "seconds", "http_status", "request_ids")
+_SETTLE = (
+    update(_ATTEMPT)
+    .where(_ATTEMPT.c.id == bindparam("of_id"))
+    .values({name: bindparam(f"new_{name}") for name in _SETTLED})
+)
 _DONE = (
     update(_GENERATION)
     .where(_GENERATION.c.id == bindparam("of_id"))
@@ -81,8 +92,7 @@ class Ledger(Moves):
             return held(session) if self._update(session, statement, mine) else None
 
         def held(session: Session) -> Claim | None:
-            rows = select(ImageJob, Product).join(Product).where(col(ImageJob.id) == job_id)
-            found = session.exec(rows.where(col(ImageJob.claimed_by) == name)).first()
+            found = session.exec(_CLAIMED, params={"of_id": job_id, "claim": name}).first()
             if found is None:
                 return None
             job, product = found
@@ -125,13 +135,12 @@ class Ledger(Moves):
                 self._move(session, claim, S.CLAIMED, S.PLANNED)
                 return refusal
             self._move(session, claim, S.CLAIMED, S.CALLING, keep=True)
-            earlier = select(func.count()).where(col(Attempt.job_id) == claim.job_id).scalar_subquery()
             attempt = Attempt(
                 job_id=claim.job_id, run_id=run_id, number=0, model=claim.job.model, wire_format=wire_format,
                 price_micro=price_micro, cost_micro=price_micro, spool_name=claim.spool_name, started_at=now,
                 in_flight=in_flight,
             )  # fmt: skip
-            return self._insert(session, attempt, number=earlier + 1)
+            return self._insert(session, attempt)
 
         def reserved(session: Session) -> int | None:
             of_job = Attempt.job_id == claim.job_id
@@ -153,15 +162,11 @@ class Ledger(Moves):
             now = self.now()
             if not self._moved(session, claim, S.CALLING, S.GENERATED, keep=True):
                 self._take_late(session, claim, attempt_id)
-            self._update(
-                session,
-                update(Attempt)
-                .where(col(Attempt.id) == attempt_id)
-                .values(
-                    settled_at=now, billed=Billed.YES, code=None, message="", seconds=answer.seconds,
-                    http_status=answer.http_status, request_ids=answer.request_ids,
-                ),
-            )  # fmt: skip
+            self._update(session, _SETTLE, {
+                "of_id": attempt_id, "new_settled_at": now, "new_billed": Billed.YES, "new_code": None,
+                "new_message": "", "new_seconds": answer.seconds, "new_http_status": answer.http_status,
+                "new_request_ids": answer.request_ids,
+            })  # fmt: skip
             generation = Generation(
                 job_id=claim.job_id, attempt_id=attempt_id, url=answer.url, expires_at=answer.expires_at,
                 spool_name=answer.spool_name, created_at=now,
@@ -203,26 +208,26 @@ class Ledger(Moves):
         return self.lasting(settle, settled)
 
     # --- bringing it home -------------------------------------------------------------------------------------
-    def archived(self, claim: Claim, stored: Stored, *, hold_for: Code | None = None, message: str = "") -> None:
-        """Record the permanent object. ``hold_for`` keeps the job for a person although the object exists."""
+    def archived(self, claim: Claim, stored: Stored, *, hold_for: Code | None = None, message: str = "") -> int:
+        """Record the permanent object and return its id. ``hold_for`` keeps the job for a person although the object
+        exists."""
         generation = claim.generation
         assert generation is not None
         unsigned = generation.url and generation.url.partition("?")[0]  # the signature has done its duty
         facts: dict[str, Any] = asdict(stored)
         attempt_id = generation.attempt_id
 
-        def store(session: Session) -> bool:
+        def store(session: Session) -> int:
             now = self.now()
             target = S.HELD if hold_for else S.ARCHIVED
             self._move(session, claim, S.GENERATED, target, code=hold_for, message=message)
             self._update(session, _DONE, {"of_id": generation.id, "now": now, "unsigned": unsigned})
-            self._insert(session, Asset(job_id=claim.job_id, attempt_id=attempt_id, created_at=now, **facts))
-            return True
+            return self._insert(session, Asset(job_id=claim.job_id, attempt_id=attempt_id, created_at=now, **facts))
 
-        def is_stored(session: Session) -> bool | None:
-            return session.exec(select(Asset.id).where(Asset.attempt_id == attempt_id)).first() is not None or None
+        def stored_before(session: Session) -> int | None:
+            return session.exec(select(Asset.id).where(Asset.attempt_id == attempt_id)).first()
 
-        self.lasting(store, is_stored)
+        return self.lasting(store, stored_before)
 
     def not_archived(self, claim: Claim, error: PackshotError, decide: Callable[[int], Decision]) -> Decision:
         """Note that the image is not home yet; ``decide`` gets the number of failed tries, or of lost images.

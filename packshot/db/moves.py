@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, bindparam, exists, insert, update
+from sqlalchemy import Engine, bindparam, exists, func, insert, update
 from sqlmodel import Session, col, select
 
 from packshot.db import spending
@@ -97,7 +97,7 @@ class Stored:
 
 
 # Built once: putting a statement together costs more than running it, and every image takes a dozen of them.
-_JOB = table_of(ImageJob)
+_JOB, _ATTEMPT = table_of(ImageJob), table_of(Attempt)
 _MOVE = (
     update(_JOB)
     .where(_JOB.c.id == bindparam("of_id"), _JOB.c.state == bindparam("source"))
@@ -105,6 +105,8 @@ _MOVE = (
     .values({name: bindparam(f"new_{name}") for name in MOVED})
 )
 _INSERT = {kind: insert(table_of(kind)).returning(table_of(kind).c.id) for kind in (Attempt, Generation, Asset)}
+_EARLIER = select(func.count()).where(_ATTEMPT.c.job_id == bindparam("of_job")).scalar_subquery()
+_INSERT[Attempt] = _INSERT[Attempt].values(number=_EARLIER + 1)
 
 
 class Moves:
@@ -174,12 +176,10 @@ class Moves:
         return session.connection().execute(statement, parameters).rowcount
 
     @staticmethod
-    def _insert(session: Session, row: Attempt | Generation | Asset, **expressions: Any) -> int:
-        """Insert a row as plain SQL and return its id. ``expressions`` are columns that the database computes."""
-        values = {name: value for name, value in row if name != "id" and name not in expressions}
-        statement = _INSERT[type(row)]
-        statement = statement.values(expressions) if expressions else statement
-        return int(session.connection().execute(statement, values).scalar_one())
+    def _insert(session: Session, row: Attempt | Generation | Asset) -> int:
+        """Insert a row as plain SQL and return its id. The number of an attempt is the database's to count."""
+        values = {name: value for name, value in row if name not in ("id", "number")} | {"of_job": row.job_id}
+        return int(session.connection().execute(_INSERT[type(row)], values).scalar_one())
 
     def _move(
         self,

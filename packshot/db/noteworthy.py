@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, exists, func
 from sqlmodel import Session, col, select
 
+from packshot.db.moves import Claim, Stored
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run, RunJob
 from packshot.db.types import JobState
 from packshot.errors import Code
@@ -71,6 +72,14 @@ def picture(engine: Engine, job_id: int) -> Picture:
     )
     with Session(engine) as session:
         return _picture(*session.exec(query).one())
+
+
+def picture_of(claim: Claim, asset_id: int, stored: Stored, run_id: int) -> Picture:
+    """What :func:`picture` would say of a job that was archived with this claim, and paid for by this run."""
+    return replace(
+        _picture(claim.job, claim.product), state=JobState.ARCHIVED, code=None, asset_id=asset_id,
+        sha256=stored.sha256, width=stored.width, height=stored.height, run_id=run_id,
+    )  # fmt: skip
 
 
 def held_in_planning(engine: Engine, run_id: int, limit: int) -> list[Picture]:

@@ -40,13 +40,16 @@ def patiently(act: Callable[[bool], T], patience: float) -> T:
 
     ``again`` is true from the second time on: what was sent before may have been committed all the same.
     """
-    if not patience:
+    try:
         return act(False)
+    except Exception as error:
+        if not patience or not is_away(error):
+            raise
+    # Only now: a retry that is not needed costs more than what it watches over.
+    logger.warning("the database is away; whoever has to write something down waits %.0f s for it", patience)
     for attempt in stamina.retry_context(
         on=is_away, attempts=None, timeout=patience, wait_initial=0.1, wait_max=5.0, wait_jitter=0.5
     ):
-        if attempt.num == 2:
-            logger.warning("the database is away; whoever has to write something down waits %.0f s for it", patience)
         with attempt:
-            return act(attempt.num > 1)
+            return act(True)
     raise AssertionError("a retry ends with a result or an error")

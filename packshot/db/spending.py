@@ -33,6 +33,11 @@ _SPENT_LESS = (
 _DAY_SPENT_LESS = (
     update(_DAY).where(_DAY.c.day == bindparam("of_day")).values(spent_micro=_DAY.c.spent_micro - bindparam("price"))
 )
+_DAY_SPENT_MORE = (
+    update(_DAY)
+    .where(_DAY.c.day == bindparam("of_day"), _DAY.c.spent_micro + bindparam("price") <= bindparam("most"))
+    .values(spent_micro=_DAY.c.spent_micro + bindparam("price"))
+)
 
 
 @lru_cache(maxsize=2)
@@ -49,6 +54,9 @@ def reserve(connection: Connection, run_id: int, day: date, price_micro: int, da
     if not connection.execute(_RESERVE, {"of_id": run_id, "price": price_micro}).rowcount:
         return "this run"
     most = _NO_LIMIT if day_limit_micro is None else day_limit_micro
+    if connection.execute(_DAY_SPENT_MORE, {"of_day": day, "price": price_micro, "most": most}).rowcount:
+        return ""
+    # The day's first call; or there is no room. Not for every call: SQLAlchemy compiles an upsert anew each time.
     row = {"day": day, "spent_micro": price_micro, "most": most}
     if price_micro <= most and connection.execute(_reserve_day(connection.dialect.name), row).first():
         return ""

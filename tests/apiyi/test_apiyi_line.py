@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -491,6 +492,19 @@ def test_calls_leave_no_thread_and_no_open_file(make_client: MakeClient, tmp_pat
         # The server's side of three lines stays open until the test ends.
         assert (len(list(handles.iterdir())) if handles.exists() else 0) <= before + 3 * 2
         assert [t.name for t in threading.enumerate() if t.name == "packshot-watch"] == []
+
+
+def test_a_call_that_ends_leaves_the_others_watched(make_client: MakeClient, tmp_path: Path) -> None:
+    with (
+        Loopback(saying(CHUNKED + chunk(ANSWER), hold)) as slow,
+        Loopback(sized(ANSWER)) as quick,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        stalling = pool.submit(make_client(slow.base_url).generate, ORDER, tmp_path, "job-0")
+        client = make_client(quick.base_url)
+        for number in range(1, 6):
+            assert not client.generate(ORDER, tmp_path, f"job-{number}").stalled
+        assert stalling.result(timeout=30).stalled
 
 
 # --- TLS -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from packshot.db.moves import Claim
-from packshot.db.noteworthy import NAMED, NEAR_END, ending_urls, held_in_planning, picture
+from packshot.db.noteworthy import NAMED, NEAR_END, ending_urls, held_in_planning, picture, picture_of
 from packshot.db.runs import Runs
 from packshot.errors import ArchiveError, Code
 from packshot.policy import Decision, Verdict
@@ -41,11 +41,13 @@ def test_a_job_and_its_asset(book: Book) -> None:
     assert (before.product, before.shot, before.state, before.asset_id, before.run_id) == (
         "p0", "packshot", "planned", None, None
     )  # fmt: skip
-    book.ledger.archived(receive(book, 0), stored())
+    claim = receive(book, 0)
+    asset_id = book.ledger.archived(claim, stored())
     after = picture(book.ledger.engine, book.jobs[0])
     assert asdict(after) == asdict(before) | {
         "state": "archived", "asset_id": 1, "sha256": "a" * 64, "width": 1024, "height": 1024, "run_id": book.run_id,
     }  # fmt: skip
+    assert picture_of(claim, asset_id, stored(), book.run_id) == after  # nobody needs to ask who was there
 
 
 def test_ends_that_are_near_and_nobodys_work(book: Book) -> None:
