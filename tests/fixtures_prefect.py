@@ -12,6 +12,9 @@ import requests
 from packshot.sandbox.prefect_server import prefect_server
 
 BUSY = 60.0  # seconds
+STANDSTILL = 60.0
+"""Seconds that a server on SQLite may stand still when several flow runs begin at once: its own transactions wait for
+each other until one is told that the database is locked."""
 
 
 class PrefectApi:
@@ -31,7 +34,7 @@ class PrefectApi:
         """The answer, once the server has time for it: 503 is what it says while its database is busy."""
         deadline = time.monotonic() + BUSY
         while True:
-            answer = requests.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            answer = requests.request(method, f"{self.url}/{path}", json=body, timeout=30 + STANDSTILL)
             if answer.status_code != 503 or time.monotonic() > deadline:
                 answer.raise_for_status()
                 return answer

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from packshot.sandbox.seaweed import Seaweed
-from tests.fixtures_prefect import PrefectApi, eventually
+from tests.fixtures_prefect import STANDSTILL, PrefectApi, eventually
 from tests.fixtures_shop import EXAMPLE, ROOT, Shop, opened_shop
 from tests.workers import post
 from tests.workers import worker as start_worker
+
+pytestmark = pytest.mark.timeout(300)
 
 POOL = "local-process"
 PLAN = {"options": {"catalog": str(EXAMPLE), "plan_only": True}}
@@ -141,7 +143,7 @@ def started(deployed: dict[str, dict[str, Any]], prefect: PrefectApi, worker: Pa
 
 def test_a_run_by_hand_ends_well(started: dict[str, list[str]], prefect: PrefectApi, worker: Path) -> None:
     (run,) = started["on-demand"]
-    eventually(lambda: prefect.flow_run(run)["state_type"] in ("COMPLETED", "FAILED", "CRASHED"), 60)
+    eventually(lambda: prefect.flow_run(run)["state_type"] in ("COMPLETED", "FAILED", "CRASHED"), 60 + STANDSTILL)
     found = prefect.flow_run(run)
     assert found["state_type"] == "COMPLETED", worker.read_text()
     assert "images to make for $" in found["state"]["message"]
@@ -154,7 +156,7 @@ def test_a_second_rescue_is_cancelled(started: dict[str, list[str]], prefect: Pr
             runs if all(run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") for run in runs) else None
         )
 
-    runs = eventually(both, 60)
+    runs = eventually(both, 60 + STANDSTILL)
     assert sorted(run["state_type"] for run in runs) == ["CANCELLED", "COMPLETED"]
     (left,) = [run for run in runs if run["state_type"] == "CANCELLED"]
     assert "concurrency limit" in left["state"]["message"]
@@ -163,7 +165,7 @@ def test_a_second_rescue_is_cancelled(started: dict[str, list[str]], prefect: Pr
 def test_a_schedule_fires(started: dict[str, list[str]], prefect: PrefectApi) -> None:
     (deployment,) = started["scheduled"]
     filters = {"deployments": {"id": {"any_": [deployment]}}, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
-    run = eventually(lambda: prefect.filter("flow_runs", **filters), 75)[0]
+    run = eventually(lambda: prefect.filter("flow_runs", **filters), 75 + STANDSTILL)[0]
     prefect.send("DELETE", f"deployments/{deployment}")
     assert run["auto_scheduled"]
     assert run["parameters"]["options"]["plan_only"] is True
@@ -172,7 +174,7 @@ def test_a_schedule_fires(started: dict[str, list[str]], prefect: PrefectApi) ->
 def test_a_second_nightly_run_waits_for_the_first(started: dict[str, list[str]], prefect: PrefectApi) -> None:
     """Prefect looks again after half a minute."""
     states = [{"COMPLETED"}, {"COMPLETED"}]
-    eventually(lambda: [{prefect.flow_run(run)["state_type"]} for run in started["nightly"]] == states, 75)
+    eventually(lambda: [{prefect.flow_run(run)["state_type"]} for run in started["nightly"]] == states, 75 + STANDSTILL)
     history = [
         [state["name"] for state in prefect.get(f"flow_run_states/?flow_run_id={run}")] for run in started["nightly"]
     ]
