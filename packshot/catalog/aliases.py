@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 # {loc} stands for a locale ending such as -en_US, .de, :zh_Hans or _fr (those names in lower case), {n} for a number.
-# Letter case does not matter.
+# Letter case does not matter, nor whether words are parted by a blank, an underscore or a hyphen.
 _GROUP_KEYS = (
     "URL handle",
     "Handle",
@@ -43,7 +43,6 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "variation_name{loc}",
         "item_name",
         "Product Name",
-        "product_name",
         "product_name{loc}",
         "productDisplayName",
         "Name *",
@@ -53,7 +52,6 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "Description",
         "Body (HTML)",
         "description{loc}",
-        "product_description",
         "product_description{loc}",
         "Product Description",
         "Short description",
@@ -97,7 +95,6 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "additional_images",
         "image",
         "image_url",
-        "Image URL",
         "Image URLs",
         "additional_image_urls",
         "assets",

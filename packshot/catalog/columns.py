@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 
 from packshot.catalog.aliases import ALIASES
 from packshot.catalog.filecheck import bad_catalog
@@ -108,12 +109,17 @@ def _by_alias(columns: list[str], target: str, languages: Choice, options: Catal
             if options.locale and hits:
                 found = dict.fromkeys(hits) | found  # what is said to be in the language wanted goes first
         else:
-            pattern = re.escape(alias).replace(r"\{n\}", r"\d+")
-            hits = [column for column in columns if re.fullmatch(pattern, column, re.IGNORECASE)]
+            hits = [column for column in columns if _pattern(alias).fullmatch(column)]
         found.update(dict.fromkeys(hits))
         if found and target not in _COALESCED:
             break
     return list(found) if target in _COALESCED else list(found)[:1]
+
+
+@cache
+def _pattern(alias: str) -> re.Pattern[str]:
+    words = (re.escape(word).replace(r"\{n\}", r"\d+") for word in re.split("[ _-]", alias))
+    return re.compile("[ _-]".join(words), re.IGNORECASE)
 
 
 def missing_columns(name: object, missing: list[str], found: Iterable[str], kind: str = "column") -> ConfigError:

@@ -41,7 +41,9 @@ def test_commas_inside_a_semicolon_header_do_not_fool(tmp_path: Path) -> None:
     assert products[0].image_refs == ("a.jpg", "b.jpg")
 
 
-@pytest.mark.parametrize("column", ["Image URL", "image url", "Image URLs", "image_url", "Image", "Images", "Picture"])
+@pytest.mark.parametrize(
+    "column", ["Image URL", "image url", "Image URLs", "image-url", "IMAGE_LINK", "Main image URL", "Images", "Picture"]
+)
 def test_photos_are_found_by_what_people_call_them(tmp_path: Path, column: str) -> None:
     _, products, _ = read(write(tmp_path, f"sku,title,{column}\n1,Mug,https://shop.example/1.jpg\n"))
     assert products[0].image_refs == ("https://shop.example/1.jpg",)
