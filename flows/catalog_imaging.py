@@ -44,6 +44,9 @@ from tasks.report_run import report_run
 from tasks.share_out import require_workers, shards, share_out
 
 SETTLED_AFTER = 5.0  # seconds; it halts all threads, so not while they begin their first calls
+SHARDS_AT_ONCE = 3
+"""Parts of a run that are open at the same time: one that begins its images, and those before it that wait for their
+retries. Each keeps as many threads as its busiest moment took, so they must not pile up."""
 DRAIN = 60.0  # seconds for the last states and log lines to reach the server
 
 
@@ -123,7 +126,7 @@ def _make_in_shards(studio: Studio, started: StartedRun, progress: UUID) -> None
     with (
         # The parent's heartbeat speaks for its shards: ending one of its own would cost each a second.
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-        ThreadPoolExecutor(len(parts), thread_name_prefix="shard") as threads,
+        ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="shard") as threads,
         _stopped_by_exceptions(studio),  # the shards hear of it before they are waited for
     ):
         begun: list[Future[State[None]]] = []

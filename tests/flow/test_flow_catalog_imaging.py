@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 from sqlmodel import Session, select
 
+from flows.catalog_imaging import SHARDS_AT_ONCE
 from packshot.db.queries import assets
 from packshot.db.tables import Attempt, ImageJob, Run
 from packshot.errors import PackshotError
@@ -156,6 +157,19 @@ def test_a_slow_call_at_the_end_of_a_shard_leaves_no_slot_idle(shop: Shop, prefe
     assert shop.emulator.in_flight_peak == 2
     assert report.run.flow_run_id
     assert [run["state_name"] for run in prefect.family(report.run.flow_run_id)] == ["Completed"] * 3
+
+
+def test_shards_that_wait_for_retries_do_not_pile_up(shop: Shop, prefect: PrefectApi) -> None:
+    shop.set(SHARD_SIZE=1, RETRY='{"bad_gateway": {"waits": [3]}}')
+    shop.emulator.queue("bad_gateway", times=6)
+    report = shop.run(write_catalog(shop.folder / "spring.csv", 6), concurrency=6)
+    assert (report.run.archived, report.run.calls) == (6, 12)
+    assert report.run.flow_run_id
+    _, *shards = prefect.family(report.run.flow_run_id)
+    open_at_start = [
+        sum(other["start_time"] <= shard["start_time"] < other["end_time"] for other in shards) for shard in shards
+    ]
+    assert max(open_at_start) == SHARDS_AT_ONCE
 
 
 def test_prefect_shows_report_and_progress(made: Made, prefect: PrefectApi) -> None:
