@@ -31,8 +31,8 @@ def few_arenas() -> bool:
 
 
 def give_back() -> bool:
-    """Return to the system what the C library keeps of threads that have ended: 16 MB after 50 calls at once. False
-    where it cannot be told to."""
+    """Return to the system what the C library keeps of memory that is free: 33 MB after planning 30,000 products, 16 MB
+    after 50 calls at once. False where it cannot be told to."""
     try:
         return bool(ctypes.CDLL(None).malloc_trim(0))
     except (AttributeError, OSError, TypeError):  # another C library; on Windows there is none by that name

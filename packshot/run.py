@@ -21,6 +21,7 @@ from packshot.db.runs import PlannedProduct, Runs
 from packshot.db.types import JobState, RunState
 from packshot.errors import Code, PackshotError
 from packshot.inputs.address import read_address
+from packshot.memory import give_back
 from packshot.options import RunOptions
 from packshot.photo_shelf import PhotoShelf
 from packshot.plan import Planner
@@ -145,6 +146,7 @@ def start_run(settings: Settings, options: RunOptions, flow_run_id: str | None) 
         message = "stopped while it was planned" if stopped else f"planning failed: {error}"
         runs.finish(run_id, RunState.STOPPED if stopped else RunState.CRASHED, code, message)
         raise
+    give_back()  # what planning is done with, before hundreds of threads take pieces of it
     return StartedRun(run_id, runs.size(run_id), plan, recovered, dead_flow_runs)
 
 
