@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fixtures_prefect import PrefectApi
+from tests.fixtures_prefect import STANDSTILL, PrefectApi
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -20,7 +20,7 @@ ARGUMENTS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-SEEN_WITHIN = 30_000  # milliseconds
+SEEN_WITHIN = 1000 * (30 + STANDSTILL)  # milliseconds
 
 
 @dataclass
@@ -55,5 +55,6 @@ def browser(prefect: PrefectApi, tmp_path: Path) -> Iterator[Browser]:
         context = playwright.chromium.launch_persistent_context(
             str(tmp_path / "profile"), executable_path=CHROMIUM, headless=False, args=ARGUMENTS
         )
+        context.set_default_timeout(SEEN_WITHIN)
         yield Browser(context.new_page(), prefect.ui_url)
         context.close()

@@ -152,7 +152,7 @@ def options_of(prefect: PrefectApi, flow_run: str) -> dict[str, Any]:
     return options
 
 
-@pytest.mark.timeout(300)  # about 80 s, the server's start not counted, on a machine that has little else to do
+@pytest.mark.timeout(480)  # about 80 s, the server's start not counted, on a machine that has little else to do
 def test_a_person_runs_and_cancels_with_the_form(
     open_shop: OpenShop, prefect: PrefectApi, tmp_path: Path, browser: Browser
 ) -> None:
