@@ -155,10 +155,11 @@ def classify(status: int, body_text: str, headers: Mapping[str, str]) -> Provide
     return ProviderError(code, _sentence(status, code, error, body_text, headers), **details)
 
 
-def request_ids(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that APIYI's support asks for, lower-case name to value. Their names vary by model."""
+def request_ids(headers: Mapping[str, str], key: str = "") -> dict[str, str]:
+    """The headers that APIYI's support asks for, lower-case name to value, with ``key`` hidden. Their names vary by
+    model."""
     found = {name.lower(): value for name, value in headers.items()}
-    return {name: scrub(found[name])[:200] for name in REQUEST_ID_HEADERS if found.get(name)}
+    return {name: scrub(found[name], key)[:200] for name in REQUEST_ID_HEADERS if found.get(name)}
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

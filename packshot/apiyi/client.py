@@ -18,7 +18,7 @@ from requests.auth import AuthBase
 
 from packshot import __version__
 from packshot.apiyi.body import CutJson, NotJson, read_body, write_decoded
-from packshot.apiyi.classify import REQUEST_ID_HEADERS, classify, request_ids
+from packshot.apiyi.classify import classify, request_ids
 from packshot.apiyi.exchange import Exchange, post, root_cause
 from packshot.apiyi.expiry import url_expiry
 from packshot.apiyi.line import Limits, new_session
@@ -283,8 +283,7 @@ class ApiyiClient:
         return error
 
     def _request_ids(self, headers: Mapping[str, str]) -> dict[str, str]:
-        ids = {name: value for name, value in headers.items() if name.lower() in REQUEST_ID_HEADERS}
-        return request_ids({name: self._scrub(value) for name, value in ids.items()})
+        return request_ids(headers, self._key.get_secret_value())
 
     def _scrub(self, text: str) -> str:
         return scrub(text, self._key.get_secret_value())

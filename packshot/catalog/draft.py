@@ -23,8 +23,6 @@ Problem = tuple[Code, str]
 _REMEMBERED, _REMEMBERED_LENGTH = 20_000, 100
 """Cleaned texts kept, and how long a text is kept at most."""
 
-_new = tuple.__new__
-
 KEY_HINT = "key_fallback names what to use instead, for example title"
 
 
@@ -171,14 +169,14 @@ class Builder:
             text = known(value) or self._repeated(value, "attribute", name)
             if text:
                 attributes[attribute] = text
-        # By position, and past the class's own call, because a million of them are made: the order of the fields.
-        return _new(Product, (
+        # By position, because a million of them are made: the order of the fields.
+        return Product(
             self._catalog,
             name,
             variant_key,
             draft.sku or None,
             title,
-            self._text(draft.description, DESCRIPTION_MAX, "description", name) if draft.description else "",
+            self._text(draft.description, DESCRIPTION_MAX, "description", name),
             known(draft.category) or self._repeated(draft.category, "category", name),
             known(draft.brand) or self._repeated(draft.brand, "brand", name),
             attributes,
@@ -189,7 +187,7 @@ class Builder:
             record.source,
             record.number,
             record.line,
-        ))  # fmt: skip
+        )
 
     def _price(self, draft: Draft) -> tuple[Decimal | None, str]:
         price = read_price(draft.price, draft.currency or self.options.currency)
@@ -210,6 +208,8 @@ class Builder:
         return text
 
     def _text(self, raw: str, limit: int, what: str, name: str) -> str:
+        if not raw:
+            return ""
         text = plain_text(raw)
         if len(text) <= limit:
             return text
@@ -217,12 +217,9 @@ class Builder:
         return shorten(text, limit)
 
     def _image_refs(self, refs: list[str], name: str) -> tuple[str, ...]:
-        if self._media_root:
-            refs = [under_root(ref, self._media_root) for ref in refs]
-        elif len(refs) == 1 and not refusal(refs[0]):  # nearly always
-            return (refs[0],)
         good: dict[str, None] = {}
         for ref in refs:
+            ref = under_root(ref, self._media_root) if self._media_root else ref
             reason = refusal(ref)
             if reason:
                 # The reference itself is not repeated: it may hold a password.

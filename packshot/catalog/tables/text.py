@@ -10,9 +10,8 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import TextIO
 
 from packshot.catalog.filecheck import bad_catalog
@@ -70,16 +69,13 @@ class Lines:
         self.fault: Fault | None = None
 
     def __iter__(self) -> Iterator[str]:
-        return chain.from_iterable(self._blocks())
-
-    def _blocks(self) -> Iterator[Iterable[str]]:
         while block := self._text.read(min(_BLOCK, LINE_MAX // 2)):  # so only a line that goes on behind it is too long
             rest = "" if block[-1] == "\n" else self._text.readline(LINE_MAX)
             lines = io.StringIO(block + rest, newline="").readlines()
             if len(rest) == LINE_MAX or "\x00" in block or "\x00" in rest or DAMAGED in block or DAMAGED in rest:
-                yield self._looked_at(lines)
+                yield from self._looked_at(lines)
             else:
-                yield lines
+                yield from lines
             self._before += len(lines)
         self.ended = True
 
