@@ -34,7 +34,7 @@ from tasks.provider_limit import ProviderLimit
 
 few_arenas()
 # An upper bound alone: threads are made when they are needed, and a window decides how many that is.
-THREADS = cast(Any, ThreadPoolTaskRunner(max_workers=1000))
+THREADS = cast(Any, ThreadPoolTaskRunner(max_workers=2000))
 
 
 @flow(

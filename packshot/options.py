@@ -140,7 +140,7 @@ class RunOptions(BaseModel):
     concurrency: int = Field(
         0,
         ge=0,
-        le=200,
+        le=500,
         title="Calls at once",
         description="0: as set by PACKSHOT_CONCURRENCY. APIYI allows 30 for each model and token.",
     )

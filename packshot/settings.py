@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     prices: Annotated[dict[str, Price], NoDecode] = Field(
         default_factory=dict, description="JSON: model -> dollars a call; adds to ours"
     )
-    concurrency: int = Field(5, ge=1, le=200, description="Calls in flight at once in one process; APIYI allows 30")
+    concurrency: int = Field(5, ge=1, le=500, description="Calls in flight at once in one process; APIYI allows 30")
     provider_limit: str = Field(
         "packshot-provider",
         pattern=r"^[\w-]+$",

@@ -82,7 +82,7 @@ def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch, name: str
         ("prices", "{bad", '{"nano-banana-pro": 0.09}'),
         ("prices", "[1]", "valid dictionary"),
         ("concurrency", "0", "greater than or equal to 1"),
-        ("concurrency", "201", "less than or equal to 200"),
+        ("concurrency", "501", "less than or equal to 500"),
         ("concurrency", "many", "valid integer"),
         ("connect_timeout", "0", "greater than 0"),
         ("first_byte_timeout", "soon", "valid number"),

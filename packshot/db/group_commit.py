@@ -1,8 +1,9 @@
 """Several threads' writes in one transaction: when fifty calls end at once, fifty threads write at once.
 
-SQLite takes one writer at a time. Handing the lock from thread to thread costs more than the writes themselves, and
-whoever waits longest may get it last. So the thread that has the lock does the work of those who wait, each part
-between savepoints, and commits once for all of them. Everybody goes on only after that commit.
+SQLite takes one writer at a time, and PostgreSQL one for a row that all of them change. Handing the lock from thread to
+thread costs more than the writes themselves, and whoever waits longest may get it last. So the thread that has the lock
+does the work of those who wait, each part between savepoints, and commits once for all of them. Everybody goes on only
+after that commit.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class _Part(Generic[T]):
 
 
 class GroupCommit:
-    """The writers of one process on one SQLite database. Share it between threads."""
+    """The writers of one process on one database. Share it between threads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(write=True)
@@ -120,12 +121,17 @@ class GroupCommit:
 
 
 def _goes_on(connection: Connection) -> bool:
-    """False when SQLite has ended the whole transaction by itself, as it does when the disk is full."""
-    raw = connection.connection.driver_connection
-    return isinstance(raw, sqlite3.Connection) and raw.in_transaction
+    """False when the whole transaction has ended: SQLite does that by itself when the disk is full, PostgreSQL when the
+    connection breaks. What comes after it would be committed one by one, or lost without an error."""
+    if connection.invalidated:
+        return False
+    raw: Any = connection.connection.driver_connection
+    if isinstance(raw, sqlite3.Connection):
+        return raw.in_transaction
+    return bool(raw.info.transaction_status.name == "INTRANS")
 
 
 @lru_cache(maxsize=8)
-def group_commit(engine: Engine) -> GroupCommit:
-    """The one of this engine."""
+def group_commit(engine: Engine, of_run: int = 0) -> GroupCommit:
+    """The one of this engine; or of those threads that share a run, whose transactions lock no other run's row."""
     return GroupCommit(engine)

@@ -146,7 +146,7 @@ class Ledger(Moves):
             of_job = Attempt.job_id == claim.job_id
             return session.exec(select(Attempt.id).where(of_job, Attempt.spool_name == claim.spool_name)).first()
 
-        result = self.lasting(reserve, reserved)
+        result = self.lasting(reserve, reserved, of_run=run_id)
         if isinstance(result, str):
             raise PackshotError(Code.BUDGET_REACHED, f"the next call would exceed the maximum cost of {result}")
         return result

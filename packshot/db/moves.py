@@ -140,11 +140,13 @@ class Moves:
         with writers_gate(self.engine), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def lasting(self, act: Callable[[Session], T], done: Callable[[Session], T | None] = lambda _: None) -> T:
+    def lasting(
+        self, act: Callable[[Session], T], done: Callable[[Session], T | None] = lambda _: None, of_run: int = 0
+    ) -> T:
         """``act`` in a transaction of its own; while the database is away, again, for ``patience`` seconds.
 
         ``done`` is asked before another try, because the first may have been committed although its confirmation was
-        lost: what it returns, unless None, is the result.
+        lost: what it returns, unless None, is the result. ``of_run``: see :meth:`committed`.
         """
 
         def act_again(session: Session) -> T:
@@ -152,12 +154,18 @@ class Moves:
             return act(session) if earlier is None else earlier
 
         with self.timing():
-            return patiently(lambda again: self.committed(act_again if again else act), self.patience)
+            return patiently(lambda again: self.committed(act_again if again else act, of_run), self.patience)
 
-    def committed(self, act: Callable[[Session], T]) -> T:
-        """What ``act`` returns, after its changes were committed."""
+    def committed(self, act: Callable[[Session], T], of_run: int = 0) -> T:
+        """What ``act`` returns, after its changes were committed.
+
+        ``of_run``: it changes this run's row, as every thread of the run wants to. Those of this process share a
+        transaction, instead of waiting for each other's lock; on SQLite, which has one lock, they do so for everything.
+        """
         if self.engine.dialect.name == "sqlite":
             return group_commit(self.engine).run(act)
+        if of_run:
+            return group_commit(self.engine, of_run).run(act)
         with self.write() as session:
             return act(session)
 

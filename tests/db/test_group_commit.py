@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Engine, event, text
@@ -15,13 +15,14 @@ from sqlmodel import Session
 
 from packshot.db.engine import open_engine, writers_gate
 from packshot.db.group_commit import MOST, GroupCommit
+from tests.fixtures_postgres import MakeUrl
 
 WAVE = 20
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path}/book.db")
+def engine(empty_url: str) -> Iterator[Engine]:
+    engine = open_engine(empty_url)
     with engine.execution_options(write=True).begin() as connection:
         connection.exec_driver_sql("CREATE TABLE line (number INTEGER PRIMARY KEY)")
     yield engine
@@ -36,6 +37,15 @@ def commits(engine: Engine) -> list[int]:
     return seen
 
 
+@contextmanager
+def nobody_writes(engine: Engine) -> Iterator[None]:
+    """Whoever wants to write waits, with the others behind it in the queue."""
+    with writers_gate(engine), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("LOCK TABLE line IN SHARE MODE")
+        yield
+
+
 def put(number: int, session: Session) -> int:
     session.connection().execute(text("INSERT INTO line VALUES (:n)"), {"n": number})
     return number
@@ -48,7 +58,7 @@ def lines(engine: Engine) -> list[int]:
 
 
 def wave(writers: GroupCommit, engine: Engine, numbers: list[int]) -> list[int | Exception]:
-    """All at once: the gate is shut until every thread stands in the queue."""
+    """All at once: nobody writes until every thread stands in the queue."""
 
     def one(number: int) -> int | Exception:
         try:
@@ -59,7 +69,7 @@ def wave(writers: GroupCommit, engine: Engine, numbers: list[int]) -> list[int |
         return result
 
     with ThreadPoolExecutor(len(numbers)) as pool:
-        with writers_gate(engine):
+        with nobody_writes(engine):
             futures = [pool.submit(one, number) for number in numbers]
             while len(writers._queue) < len(numbers) - 1:
                 threading.Event().wait(0.005)
@@ -109,7 +119,7 @@ def test_everybody_hears_of_a_commit_that_fails_and_may_try_again(engine: Engine
     assert lines(engine) == list(range(5))
 
 
-def test_when_sqlite_ends_the_transaction_nothing_after_it_slips_through(engine: Engine) -> None:
+def test_when_the_transaction_ends_nothing_after_it_slips_through(engine: Engine) -> None:
     """A full disk makes SQLite roll back by itself; parts after it would be committed one by one."""
     writers = GroupCommit(engine)
 
@@ -128,7 +138,7 @@ def test_when_sqlite_ends_the_transaction_nothing_after_it_slips_through(engine:
         return "written"
 
     with ThreadPoolExecutor(8) as pool:
-        with writers_gate(engine):
+        with nobody_writes(engine):
             futures = [pool.submit(one, number) for number in range(8)]
             while len(writers._queue) < 7:
                 threading.Event().wait(0.005)
@@ -166,3 +176,34 @@ def test_a_leader_that_is_interrupted_leaves_the_others_to_the_next(engine: Engi
         assert first.result(timeout=20) == "interrupted"
         assert sorted(other.result(timeout=20) for other in others) == [0, 1, 2]
     assert lines(engine) == [0, 1, 2]
+
+
+def test_when_the_connection_breaks_nothing_is_believed_written(postgres: MakeUrl) -> None:
+    engine = open_engine(postgres())
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE line (number INTEGER PRIMARY KEY)")
+    writers = GroupCommit(engine)
+
+    def one(number: int) -> str:
+        def act(session: Session) -> int:
+            put(number, session)
+            if number == 3:
+                session.connection().exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+            return number
+
+        try:
+            writers.run(act)
+        except DBAPIError:
+            return "broken"
+        return "written"
+
+    with ThreadPoolExecutor(8) as pool:
+        with nobody_writes(engine):
+            futures = [pool.submit(one, number) for number in range(8)]
+            while len(writers._queue) < 7:
+                threading.Event().wait(0.005)
+        said = [future.result(timeout=20) for future in futures]
+    assert [number for number, words in enumerate(said) if words == "written"] == lines(engine)
+    assert said.count("broken") >= 1
+    assert writers.run(lambda session: put(99, session)) == 99
+    engine.dispose()

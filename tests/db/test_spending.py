@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
+from packshot.db.group_commit import group_commit
 from packshot.db.ledger import Ledger
 from packshot.db.moves import Claim
 from packshot.db.tables import Asset, Attempt, DailySpend, Generation, ImageJob, Run
@@ -93,8 +96,8 @@ class LosesConfirmations(Ledger):
 
     lose = True
 
-    def committed(self, act: Callable[[Session], T]) -> T:
-        result = super().committed(act)
+    def committed(self, act: Callable[[Session], T], of_run: int = 0) -> T:
+        result = super().committed(act, of_run)
         if self.lose:
             self.lose = False
             raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
@@ -131,3 +134,43 @@ def test_what_was_committed_without_confirmation_is_not_done_twice(engine: Engin
     assert [(run["spent_micro"], run["calls"]) for run in book.rows(Run)] == [(PRICE, 2)]
     assert [row["archive_tries"] for row in book.rows(Generation)] == [1]
     assert len(book.rows(Asset)) == 1
+
+
+# --- many calls of a run that begin at once -------------------------------------------------------------------
+def begin_all_at_once(book: Book) -> list[int | PackshotError]:
+    """Attempts or refusals, of one thread for each job; they meet because somebody else has the run's row."""
+
+    def one(claim: Claim) -> int | PackshotError:
+        try:
+            return book.ledger.begin(claim, book.run_id, PRICE, "images", 1)
+        except PackshotError as error:
+            return error
+
+    claims = [claim for job in book.jobs if (claim := book.ledger.claim(job))]
+    of_run = () if book.engine.dialect.name == "sqlite" else (book.run_id,)
+    writers = group_commit(book.engine, *of_run)
+    with ThreadPoolExecutor(len(claims)) as pool:
+        with book.ledger.write() as session:
+            session.connection().execute(text("UPDATE run SET calls = calls"))
+            begun = [pool.submit(one, claim) for claim in claims]
+            while len(writers._queue) < len(claims) - 1:
+                threading.Event().wait(0.005)
+        return [future.result(timeout=20) for future in begun]
+
+
+def test_calls_that_begin_at_once_share_a_commit(engine: Engine) -> None:
+    book = Book(engine, jobs=12)
+    commits: list[int] = []
+    event.listen(engine, "commit", lambda _: commits.append(1))
+    attempts = begin_all_at_once(book)
+    assert sorted(row["id"] for row in book.rows(Attempt)) == sorted(attempts)  # type: ignore[type-var]
+    assert [(row["spent_micro"], row["calls"]) for row in book.rows(Run)] == [(12 * PRICE, 12)]
+    assert len(commits) == 12 + 1 + 2  # the claims; who had the row; the first call, and all others
+
+
+def test_a_call_that_is_refused_takes_nothing_from_those_that_begin_with_it(engine: Engine) -> None:
+    book = Book(engine, jobs=12, max_cost_micro=5 * PRICE)
+    attempts = [attempt for attempt in begin_all_at_once(book) if isinstance(attempt, int)]
+    assert sorted(row["id"] for row in book.rows(Attempt)) == sorted(attempts)
+    assert [(row["spent_micro"], row["calls"]) for row in book.rows(Run)] == [(5 * PRICE, 5)]
+    assert sorted(book.ledger.state(job) for job in book.jobs) == [S.CALLING] * 5 + [S.PLANNED] * 7

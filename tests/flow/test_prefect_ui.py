@@ -56,7 +56,7 @@ def test_the_form_explains_and_limits_every_field(deployment: str, prefect: Pref
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"concurrency": 201}, "options.concurrency"),
+        ({"concurrency": 501}, "options.concurrency"),
         ({"limit": -1}, "options.limit"),
         ({"max_cost_usd": -0.5}, "options.max_cost_usd"),
         ({"format": "xml"}, "options.format"),
@@ -84,7 +84,7 @@ def test_a_wrong_value_is_refused_before_a_run_exists(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"concurrency": 201}, "options.concurrency"),
+        ({"concurrency": 501}, "options.concurrency"),
         ({"shots": ["fornt"]}, "there is no shot 'fornt' - did you mean 'front'? (the list has: front)"),
         ({"products": ["p-001", "p-009"]}, "the catalog has no product with the key or SKU p-009"),
         ({"categories": ["Garden"]}, "the catalog has no product in the category 'Garden' (it has: Home)"),
