@@ -32,7 +32,7 @@ class JsonLines:
         self.header = keys_of(self.label, self.records())
 
     def records(self) -> Iterator[Record | Unreadable]:
-        with self._file.open() as text:
+        with self._file.open("\n") as text:
             lines = Lines(text)
             for number, line in enumerate(lines, start=1):
                 fault = lines.take_fault()

@@ -10,8 +10,9 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TextIO
 
 from packshot.catalog.filecheck import bad_catalog
@@ -29,6 +30,7 @@ LINE_MAX = 8 << 20
 """Characters in one physical line; the rest of a longer one is skipped, so that no file can fill the memory."""
 SAMPLE = 1 << 16
 _BLOCK = 1 << 16
+_LINE_END = re.compile("\r\n?|\n")
 
 # Google's attributes that text feeds may repeat instead of listing their values in one cell (support.google.com,
 # merchants, answer 160567).
@@ -51,9 +53,10 @@ class TextFile:
     def name(self) -> str:
         return self.source.name
 
-    def open(self) -> TextIO:
-        # newline="" keeps line ends as they are: csv needs them inside quoted cells, and CR-only files split right.
-        return io.TextIOWrapper(self.source.open(), encoding=self.encoding, errors=MARK_DAMAGED, newline="")
+    def open(self, newline: str = "") -> TextIO:
+        """Line ends stay as they are: csv needs them inside quoted cells, and CR-only files split right. With the
+        ``newline`` "\\n" they are not even looked for, which :class:`Lines` does itself."""
+        return io.TextIOWrapper(self.source.open(), encoding=self.encoding, errors=MARK_DAMAGED, newline=newline)
 
 
 class Lines:
@@ -69,22 +72,35 @@ class Lines:
         self.fault: Fault | None = None
 
     def __iter__(self) -> Iterator[str]:
-        while block := self._text.read(min(_BLOCK, LINE_MAX // 2)):  # so only a line that goes on behind it is too long
-            rest = "" if block[-1] == "\n" else self._text.readline(LINE_MAX)
-            lines = io.StringIO(block + rest, newline="").readlines()
-            if len(rest) == LINE_MAX or "\x00" in block or "\x00" in rest or DAMAGED in block or DAMAGED in rest:
-                yield from self._looked_at(lines)
-            else:
-                yield from lines
+        return chain.from_iterable(self._blocks())
+
+    def _blocks(self) -> Iterator[Iterable[str]]:
+        rest = ""  # the last line of a block, which the next one may go on with
+        while block := self._text.read(min(max(_BLOCK, len(rest)), LINE_MAX)):  # a long line is not gone over often
+            block = rest + block
+            lines = _split(block)
+            rest = "" if block[-1] == "\n" else lines.pop()  # behind "\r", too, a "\n" may follow
+            is_endless = len(rest) >= LINE_MAX and rest[-1] != "\r"
+            if is_endless:
+                lines.append(rest)
+                rest = self._behind_line()
+            is_fine = not is_endless and "\x00" not in block and DAMAGED not in block
+            yield lines if is_fine else self._looked_at(lines)
             self._before += len(lines)
+        yield self._looked_at(_split(rest))
         self.ended = True
+
+    def _behind_line(self) -> str:
+        """Skip the rest of a line, and return what was read beyond its end."""
+        while block := self._text.read(_BLOCK):
+            if end := _LINE_END.search(block):
+                return block[end.end() :]
+        return ""
 
     def _looked_at(self, lines: list[str]) -> Iterator[str]:
         for number, line in enumerate(lines, start=self._before + 1):
             if len(line) >= LINE_MAX and line[-1] not in "\r\n":
                 self.fault = Code.BAD_FIELD, f"line {number} is longer than {LINE_MAX:,} characters"
-                while (rest := self._text.readline(LINE_MAX)) and rest[-1] not in "\r\n":
-                    pass
             elif DAMAGED in line:
                 self.fault = Code.BAD_TEXT, f"line {number} holds bytes that are no text in this encoding"
             elif "\x00" in line:
@@ -94,6 +110,13 @@ class Lines:
     def take_fault(self) -> Fault | None:
         fault, self.fault = self.fault, None
         return fault
+
+
+def _split(block: str) -> list[str]:
+    """Lines as files have them. ``splitlines`` is quick, and would also split where these characters stand."""
+    if any(sign in block for sign in "\v\f\x1c\x1d\x1e\x85\u2028\u2029"):
+        return io.StringIO(block, newline="").readlines()
+    return block.splitlines(keepends=True)
 
 
 def _rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, tuple[str, ...], Fault | None]]:
@@ -138,7 +161,7 @@ class DelimitedText:
 
     def top(self) -> list[TopRow]:
         rows: list[TopRow] = []
-        with self._file.open() as text:
+        with self._file.open("\n") as text:
             for line, cells, fault in _rows(Lines(text), self.delimiter):
                 if fault and not rows:
                     raise bad_catalog(self.label, f"has a header that cannot be read: {fault[1]}")
@@ -151,7 +174,7 @@ class DelimitedText:
         return rows
 
     def begin_below(self, line: int) -> None:
-        with self._file.open() as text:
+        with self._file.open("\n") as text:
             for begins, cells, fault in _rows(Lines(text), self.delimiter):
                 if begins == line and fault:
                     raise bad_catalog(self.label, f"has a header that cannot be read: {fault[1]}")
@@ -164,7 +187,7 @@ class DelimitedText:
 
     def records(self) -> Iterator[Record | Unreadable]:
         source, width = self.name, len(self.header)
-        with self._file.open() as text:
+        with self._file.open("\n") as text:
             rows = _rows(Lines(text), self.delimiter)
             for line, _, _ in rows:
                 if line >= self._header_line:
