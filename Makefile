@@ -38,5 +38,5 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 
-clean: ## Remove the environment and what tests and demos left here
-	rm -rf $(VENV) .packshot .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove the environment, caches and the demo; the ledger and what was paid for, in .packshot, stay
+	rm -rf $(VENV) .packshot/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

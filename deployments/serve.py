@@ -93,7 +93,7 @@ async def serve(deployments: list[RunnerDeployment], settings: Settings) -> None
     _say(f"serving {', '.join(deployment.full_name for deployment in deployments)} at {PREFECT_UI_URL.value()}")
     await _first(running, asked.wait())
     if not running.done():
-        _say("no new calls; those in the air come home. Again: cancel the runs")
+        _say("no new calls; waiting for those in flight. Again: cancel the runs")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.drain):
                 await _first(again.wait(), _until_all_ended(runner, ids, settings))

@@ -162,7 +162,7 @@ def _stopped_by_exceptions(studio: Studio) -> Iterator[None]:
 def _give_up(settings: Settings, run_id: int, flow_run_id: str) -> None:
     """This process ends at once."""
     give_up_run(settings, run_id)
-    close_flow_runs([flow_run_id], "stopped at once, with calls in the air")
+    close_flow_runs([flow_run_id], "stopped at once, with calls in flight")
 
 
 def run_here(options: RunOptions) -> State[Report]:

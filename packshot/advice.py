@@ -24,8 +24,8 @@ def advice(figures: Figures) -> str:
     waited, worked = figures.steps[Step.LIMIT].seconds, figures.steps[Step.WORK].seconds
     if waited > max(worked, 1.0):
         return (
-            f"It waited {duration(waited)} for slots of the limit that all runs share, which others had: raise that "
-            "limit with `prefect gcl update`, or let the runs follow each other."
+            f"It waited {duration(waited)} for slots of the limit that all runs share, which other runs held: raise "
+            "that limit with `prefect gcl update`, or run them one after another."
         )
     loss = max(list(Use)[1:], key=figures.share)
     if figures.share(loss) < TOLERABLE:
@@ -90,12 +90,12 @@ def _no_image(figures: Figures) -> str:
 def _database(figures: Figures, lost: str) -> str:
     mean = duration(figures.steps[Step.DATABASE].mean)
     helps = _ANOTHER_DATABASE if figures.database == "sqlite" else "use one that is nearer, or has a faster disk"
-    return f"The database is slow, {mean} for a change: {lost}; {helps}"
+    return f"The database is slow, {mean} for each write: {lost}; {helps}"
 
 
 _ANOTHER_DATABASE = "use PostgreSQL (PACKSHOT_DATABASE_URL)"
 _PROCESSOR = "The processor is the limit"
-_MORE = "share the run out to more processes (--workers), on more machines"
+_MORE = "spread the run over more processes (--workers) or machines"
 _HOME = {
     Step.DOWNLOAD: "Downloads are slow, {} each",
     Step.CHECK: "Checking images is slow, {} each",
@@ -103,7 +103,7 @@ _HOME = {
 }
 _HELPS = {
     Step.DOWNLOAD: f"run nearer to where the provider keeps its images, or {_MORE}",
-    Step.CHECK: f"more processors, or {_MORE}",
+    Step.CHECK: f"use a faster machine, or {_MORE}",
     Step.UPLOAD: f"use a bucket in a nearer region, or {_MORE}",
 }
 _LOSSES = {

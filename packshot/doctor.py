@@ -107,4 +107,4 @@ def _prefect() -> Finding:
         return Finding(
             "Prefect", False, f"no server answers at PREFECT_API_URL={url}", "start it: `prefect server start`"
         )
-    return Finding("Prefect", True, "no server runs; `packshot run` starts one for the time of the run")
+    return Finding("Prefect", True, "no server is running; `packshot run` starts one while it runs")

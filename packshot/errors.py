@@ -55,7 +55,7 @@ class Code(StrEnum):
         "database_newer", Billed.NO, False, True, "install the packshot that upgraded the database, or a later one",
     )  # fmt: skip
     HOLD_INVALID = "hold_invalid", Billed.NO, False, True, "`packshot holds` lists what waits for you, with its keys"
-    RUN_OVER = "run_over", Billed.NO, False, True, "nothing, or `packshot runs`: it lists them all"
+    RUN_OVER = "run_over", Billed.NO, False, True, "`packshot runs` lists all runs"
     SANDBOX_FAILED = "sandbox_failed", Billed.NO, False, True, "follow the message, then start the sandbox again"
 
     # --- the provider refused before doing anything: not billed -----------------------------------------------
@@ -71,15 +71,39 @@ class Code(StrEnum):
     RATE_LIMITED = "rate_limited", Billed.NO, True, False, "lower PACKSHOT_CONCURRENCY"
     OVERLOADED = "overloaded", Billed.NO, True, False, "run again later"
     BAD_GATEWAY = "bad_gateway", Billed.NO, True, False, "run again in a minute"
-    WRITE_FAILED = "write_failed", Billed.NO, True, False, "check the line to APIYI: large bodies do not come through"
+    WRITE_FAILED = (
+        "write_failed",
+        Billed.NO,
+        True,
+        False,
+        "check the connection to APIYI: large requests do not get through",
+    )
     CONNECT_FAILED = "connect_failed", Billed.NO, True, False, "check the network and PACKSHOT_APIYI_BASE_URL"
 
     # --- nobody can say whether this was billed ---------------------------------------------------------------
-    SERVER_ERROR = "server_error", Billed.UNKNOWN, True, False, "look the request id up in the APIYI log"
-    GATEWAY_TIMEOUT = "gateway_timeout", Billed.UNKNOWN, True, False, "look the request id up in the APIYI log"
-    TIMEOUT = "timeout", Billed.UNKNOWN, True, False, "look the call up in the APIYI log by its time"
-    CONNECTION_LOST = "connection_lost", Billed.UNKNOWN, True, False, "look the call up in the APIYI log by its time"
-    ANSWER_CUT = "answer_cut", Billed.UNKNOWN, True, False, "look the request id up in the APIYI log"
+    SERVER_ERROR = (
+        "server_error",
+        Billed.UNKNOWN,
+        True,
+        False,
+        "`packshot costs reconcile` finds out whether it was billed",
+    )
+    GATEWAY_TIMEOUT = (
+        "gateway_timeout",
+        Billed.UNKNOWN,
+        True,
+        False,
+        "`packshot costs reconcile` finds out whether it was billed",
+    )
+    TIMEOUT = "timeout", Billed.UNKNOWN, True, False, "`packshot costs reconcile` finds out whether it was billed"
+    CONNECTION_LOST = (
+        "connection_lost",
+        Billed.UNKNOWN,
+        True,
+        False,
+        "`packshot costs reconcile` finds out whether it was billed",
+    )
+    ANSWER_CUT = "answer_cut", Billed.UNKNOWN, True, False, "`packshot costs reconcile` finds out whether it was billed"
     NOT_JSON = "not_json", Billed.UNKNOWN, True, False, "check that PACKSHOT_APIYI_BASE_URL is the API, not a web page"
     INTERRUPTED = "interrupted", Billed.UNKNOWN, True, False, "nothing: the next run settles it"
 
@@ -87,7 +111,7 @@ class Code(StrEnum):
     REFUSED_SAFETY = "refused_safety", Billed.YES, False, False, "change the prompt or the photo, or drop the shot"
     REFUSED_PROHIBITED = "refused_prohibited", Billed.YES, False, False, "change the prompt or drop the shot"
     REFUSED_TEXT = "refused_text", Billed.YES, False, False, "read the answer's text; change the prompt"
-    INPUT_BLOCKED = "input_blocked", Billed.YES, False, False, "replace the reference photo: usually one is the cause"
+    INPUT_BLOCKED = "input_blocked", Billed.YES, False, False, "replace the product's photo: it is usually the cause"
     NO_IMAGE = "no_image", Billed.YES, False, False, "end the prompt with: output the final image only"
     ANSWER_NOT_SAVED = "answer_not_saved", Billed.YES, False, True, "free space under PACKSHOT_HOME, then run again"
 
@@ -115,7 +139,7 @@ class Code(StrEnum):
         Billed.NO,
         False,
         False,
-        "mend the photo or its address, then run again; PACKSHOT_ON_DEAD_PHOTO=without goes on without it",
+        "replace the photo or correct its address, then run again; PACKSHOT_ON_DEAD_PHOTO=without goes on without it",
     )
 
     # --- object storage ---------------------------------------------------------------------------------------
@@ -131,18 +155,21 @@ class Code(StrEnum):
         Billed.NO,
         False,
         True,
-        "correct PACKSHOT_S3_ACCESS_KEY_ID and PACKSHOT_S3_SECRET_ACCESS_KEY",
+        "correct PACKSHOT_S3_ACCESS_KEY_ID and PACKSHOT_S3_SECRET_ACCESS_KEY, or allow this key to put and get objects",
     )
     BUCKET_MISSING = "bucket_missing", Billed.NO, False, True, "create the bucket or correct PACKSHOT_S3_BUCKET"
     S3_INTEGRITY = "s3_integrity", Billed.NO, True, False, "run `packshot doctor`: the store altered what was sent"
     S3_FAILED = "s3_failed", Billed.NO, True, False, "read the store's message, then run `packshot doctor`"
 
     # --- the run as a whole -----------------------------------------------------------------------------------
-    BUDGET_REACHED = "budget_reached", Billed.NO, False, True, "raise the maximum cost, or run again tomorrow"
-    STOP_REQUESTED = "stop_requested", Billed.NO, False, True, "run again when the rest is wanted"
+    BUDGET_REACHED = (
+        "budget_reached", Billed.NO, False, True,
+        "run again: each run has a maximum of its own, or raise the maximum cost; the day's begins anew at 0:00 UTC",
+    )  # fmt: skip
+    STOP_REQUESTED = "stop_requested", Billed.NO, False, True, "run again when you want the rest"
     PROVIDER_FAILING = "provider_failing", Billed.NO, False, True, "look at APIYI's status, then run again"
     SKIPPED = "skipped", Billed.NO, False, False, "nothing: a person decided so"
-    SUPERSEDED = "superseded", Billed.NO, False, False, "nothing: a later run planned this picture anew"
+    SUPERSEDED = "superseded", Billed.NO, False, False, "nothing: a later run planned this picture again"
     IN_PROGRESS = "in_progress", Billed.NO, True, False, "another run is making it, or was cut off: run again later"
     DISK_FULL = "disk_full", Billed.NO, True, True, "free space under PACKSHOT_HOME, then run again"
     UNEXPECTED = "unexpected", Billed.UNKNOWN, False, False, "this is a bug: report it with the log"
@@ -158,7 +185,7 @@ class Code(StrEnum):
     BAD_WIDTH = "bad_width", Billed.NO, False, False, "quote cells that contain the delimiter"
     OPEN_QUOTE = "open_quote", Billed.NO, False, False, "export the file again: it ends inside a quoted cell"
     BAD_JSON = "bad_json", Billed.NO, False, False, "correct the JSON of this record"
-    BAD_XML = "bad_xml", Billed.NO, False, False, "export the feed again: from here on it is no well-formed XML"
+    BAD_XML = "bad_xml", Billed.NO, False, False, "export the feed again: from here on it is not well-formed XML"
     FILE_DAMAGED = "file_damaged", Billed.NO, False, False, "get the file again: from here on it is damaged"
     BAD_TEXT = "bad_text", Billed.NO, False, False, "remove NUL and undecodable bytes"
     BAD_FIELD = "bad_field", Billed.NO, False, False, "correct the field"

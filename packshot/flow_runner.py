@@ -61,7 +61,7 @@ def project_folder() -> Path:
     if not (root / "flows" / "catalog_imaging.py").is_file():
         raise ConfigError(
             Code.PROJECT_MISSING,
-            f"{root} holds no flows/catalog_imaging.py: this works in a checkout, where flows/ and tasks/ are",
+            f"{root} holds no flows/catalog_imaging.py: run this in the project's folder, which has flows/ and tasks/",
         )
     return root
 

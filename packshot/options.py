@@ -81,7 +81,7 @@ class RunOptions(BaseModel):
         0,
         ge=0,
         le=1_000_000,
-        title="At most so many new images",
+        title="At most this many new images",
         description="To try something out, make 3 and look at them. 0: no limit.",
     )
     max_cost_usd: float = Field(
@@ -149,14 +149,14 @@ class RunOptions(BaseModel):
         ge=1,
         le=50,
         title="Worker processes",
-        description="More than 1: so many runs of image-shard/on-a-worker share the images, each with its own calls.",
+        description="More than 1: this many runs of image-shard/on-a-worker share the images, each with its own calls.",
     )
     fail_above: float = Field(
         100,
         ge=0,
         le=100,
         title="Failed above (percent)",
-        description="The run ends as Failed when more than so much of its images could not be made. 100: never.",
+        description="The run ends as Failed when more than this share of its images could not be made. 100: never.",
     )
 
     @property

@@ -166,7 +166,7 @@ def give_up_run(settings: Settings, run_id: int) -> None:
     """End a run at once: what is in the air is settled as unknown, in this process's last moments."""
     ledger = _ledger(settings, LAST_PATIENCE)
     recover(settings, ledger, given_up=run_id)
-    Runs(ledger).finish(run_id, RunState.STOPPED, Code.STOP_REQUESTED, "stopped at once, with calls in the air")
+    Runs(ledger).finish(run_id, RunState.STOPPED, Code.STOP_REQUESTED, "stopped at once, with calls in flight")
 
 
 def break_off(settings: Settings, run_id: int, code: Code, reason: str) -> None:

@@ -82,7 +82,8 @@ class Settings(BaseSettings):
     apiyi_response: Literal["url", "b64_json"] = Field("url", description="images format: temporary URL or base64")
     apiyi_model: str = Field("", description="Model of shots that name none; empty means the format's usual one")
     prices: Annotated[dict[str, Price], NoDecode] = Field(
-        default_factory=dict, description="JSON: model -> dollars a call; adds to ours"
+        default_factory=dict,
+        description="JSON: model -> dollars a call; added to the built-in prices, or replacing them",
     )
     concurrency: int = Field(5, ge=1, le=500, description="Calls in flight at once in one process; APIYI allows 30")
     provider_limit: str = Field(
@@ -115,7 +116,7 @@ class Settings(BaseSettings):
         "hold", description="A product photo that cannot be read: hold the image, or make it without that photo"
     )
     max_tries: int = Field(6, ge=1, le=20, description="Calls for one image in one run, those not billed included")
-    max_archive_tries: int = Field(8, ge=1, le=50, description="Times bringing one image home is tried in one run")
+    max_archive_tries: int = Field(8, ge=1, le=50, description="Attempts to archive one image in one run")
     backoff: Annotated[tuple[Wait, ...], NoDecode] = Field(
         (5, 15, 45), min_length=1, description="Waits before the next try, comma-separated; the last one repeats"
     )
@@ -123,12 +124,12 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='JSON: error code -> retries and waits, e.g. {"rate_limited": {"retries": 9, "waits": [5, 60]}}',
     )
-    failures_before_pause: int = Field(5, ge=2, description="So many failed calls in a row pause all calls")
+    failures_before_pause: int = Field(5, ge=2, description="Failed calls in a row after which all calls pause")
     pause: float = Field(30, ge=0, description="That pause; it doubles while nothing but failures come")
-    provider_patience: float = Field(1800, ge=0, description="Without one image for so long, a run ends")
-    lease: float = Field(300, ge=1, description="A claim that was not renewed for so long belongs to a dead process")
+    provider_patience: float = Field(1800, ge=0, description="A run ends after this long without an image")
+    lease: float = Field(300, ge=1, description="A claim not renewed for this long counts as abandoned")
     drain_timeout: float | None = Field(
-        None, ge=0, description="A stopping run waits so long for its calls; empty: TOTAL_TIMEOUT"
+        None, ge=0, description="How long a stopping run waits for its calls; empty: TOTAL_TIMEOUT"
     )
     database_patience: float = Field(600, ge=0, description="Trying to reach a database that went away during a run")
 
@@ -148,7 +149,7 @@ class Settings(BaseSettings):
     s3_region: str = Field("us-east-1", description="Region; `auto` for R2")
     s3_bucket: str = Field("", description="An existing bucket")
     s3_access_key_id: SecretStr | None = Field(None, description="Access key of the bucket; a secret")
-    s3_secret_access_key: SecretStr | None = Field(None, description="What belongs to that key; a secret")
+    s3_secret_access_key: SecretStr | None = Field(None, description="Secret key of that access key; a secret")
     s3_addressing: Literal["", "path", "virtual"] = Field("", description="Empty: what the profile needs")
     s3_prefix: str = Field("pub", description="First part of every object key")
     s3_public_base_url: str = Field("", description="Public URL = this + / + key; empty: endpoint and bucket")
@@ -285,7 +286,7 @@ class Settings(BaseSettings):
         """The API key, or the error that says how to set it."""
         if self.apiyi_key is None or not self.apiyi_key.get_secret_value().strip():
             raise ConfigError(
-                Code.BAD_KEY, f"{PREFIX}APIYI_KEY is not set, so nothing can be made. It looks like sk-..."
+                Code.BAD_KEY, f"{PREFIX}APIYI_KEY is not set, so nothing can be made; a key begins with sk-"
             )
         return self.apiyi_key
 

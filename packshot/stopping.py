@@ -87,7 +87,7 @@ class StopSwitch:
             return
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         self.reason = (Code.STOP_REQUESTED, f"stopped by {name}")
-        _say(f"{name}: no new calls; those in the air come home, within {self._drain or 0:.0f} s. Again: stop at once")
+        _say(f"{name}: no new calls; waiting up to {self._drain or 0:.0f} s for those in flight. Again: stop at once")
         self._drained = threading.Timer(self._drain or 0, self._end_now)
         self._drained.daemon = True
         self._drained.start()
@@ -102,12 +102,12 @@ class StopSwitch:
         late = threading.Timer(LAST_SECONDS, os._exit, (EXIT_CODE,))
         late.daemon = True
         late.start()
-        message = "stopped at once: calls that were in the air are booked as unknown"
+        message = "stopped at once: calls that were in flight are booked as unknown"
         for give_up in reversed(self._give_up):
             try:
                 give_up()
             except Exception as error:  # noqa: BLE001  (whatever it is, the process ends, and says what it left)
-                message = f"stopped at once ({type(error).__name__}): the next run settles what was in the air"
+                message = f"stopped at once ({type(error).__name__}): the next run settles what was in flight"
         _say(message)
         os._exit(EXIT_CODE)
 

@@ -84,7 +84,7 @@ class Checkout:
 
     def __init__(self, folder: Path, prefect_url: str) -> None:
         self.folder = folder
-        self.home = folder / ".packshot"
+        self.home = folder / ".packshot" / "sandbox"  # as the .env says
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         self.env = kept | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -120,7 +120,7 @@ SLOW = {"database": step(*[0.5] * 400)}
         (figures((70, 0, 0, 30, 0), HOME | {"upload": step(7.0)}), ["The bucket is slow, 7.0 s for an image"]),
         (figures((70, 0, 0, 30, 0), HOME | {"check": step(7.0)}), ["Checking images is slow, 7.0 s each"]),
         (figures((70, 0, 0, 30, 0), HOME, cpu_seconds=9.5), ["The processor is the limit", "30 %", "--workers"]),
-        (figures((70, 0, 0, 30, 0), HOME | SLOW), ["The database is slow, 0.5 s for a change", "use PostgreSQL"]),
+        (figures((70, 0, 0, 30, 0), HOME | SLOW), ["The database is slow, 0.5 s for each write", "use PostgreSQL"]),
         (figures((70, 0, 0, 30, 0), SLOW, database="postgresql"), ["The database is slow", "nearer"]),
         (figures((70, 30, 0, 0, 0), {"taken": step(125.0)}), ["The database is slow", "30 %", "use PostgreSQL"]),
         (figures((70, 30, 0, 0, 0), {"taken": step(101.0)}), ["The processor is the limit", "30 %"]),

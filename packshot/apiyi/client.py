@@ -120,7 +120,7 @@ class ApiyiClient:
             outcome = self._outcome(done, body, image)
         if outcome is None or (isinstance(outcome, ProviderError) and outcome.code.billed is not Billed.YES):
             done.status = status
-            return self._failure(Code.INTERRUPTED, "the process died while this call was in the air", done)
+            return self._failure(Code.INTERRUPTED, "the process died while this call was in flight", done)
         return outcome
 
     def models(self) -> list[str]:

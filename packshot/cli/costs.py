@@ -57,7 +57,7 @@ def show(
     columns = {
         by: by, "calls": "calls", "images": "images", "not_billed": "not billed",
         "billed_without_image": "billed, no image", "unknown": "unknown", "unknown_usd": "USD unknown",
-        "in_the_air": "in the air", "archived": "archived", "lost": "lost", "lost_usd": "USD lost",
+        "in_the_air": "in flight", "archived": "archived", "lost": "lost", "lost_usd": "USD lost",
         "spent_usd": "USD spent", "usd_per_archived": "USD an image",
     }  # fmt: skip
     is_table = not as_json and not as_csv
@@ -107,7 +107,7 @@ def refunds_command(since: Since = "", until: Until = "", as_json: Json = False,
 def _notes(told: Mapping[str, Any], applied: bool) -> list[str]:
     notes = []
     if told["in_the_air"]:
-        notes.append(f"{told['in_the_air']} calls are still in the air, and in neither sum")
+        notes.append(f"{told['in_the_air']} calls are still in flight, and in neither sum")
     if told["other_keys"]:
         spent = f"${told['other_keys_usd']:.2f}"
         notes.append(f"other keys of the account made {told['other_keys']} calls for {spent}, which are in neither sum")

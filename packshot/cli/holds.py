@@ -19,8 +19,8 @@ app = typer.Typer(invoke_without_command=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 COLUMNS = {
-    "key": "key", "product_key": "product", "variant_key": "of it", "shot": "shot", "variant": "no.", "code": "code",
-    "cost_usd": "USD", "since": "since", "message": "what happened", "url": "picture", "next_step": "next step",
+    "key": "key", "product_key": "product", "variant_key": "variant", "shot": "shot", "variant": "no.", "code": "code",
+    "cost_usd": "USD", "since": "since", "message": "what happened", "url": "address", "next_step": "next step",
 }  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def list_holds(
     context: typer.Context,
     catalog: Annotated[str, typer.Option(help="Only of this catalog.")] = "",
     code: Annotated[str, typer.Option(help="Only held with this code, for example wrong_size.")] = "",
-    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="How many at most; 0: all.")] = 0,
     as_json: Json = False,
 ) -> None:
     """List the images that wait for a person, with what they cost so far and what can be done."""

@@ -27,7 +27,7 @@ _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _PLAN_TAKES = {"name", "format", "mapping", "delimiter", "encoding", "split", "statuses", "variants_by"}
 
 Where = Annotated[
-    list[str] | None, typer.Option(help="Only records whose COLUMN=VALUE,VALUE (* and ? as wildcards); repeatable.")
+    list[str] | None, typer.Option(help="Only records with COLUMN=VALUE[,VALUE] (* and ? as wildcards); repeatable.")
 ]
 Rejects = Annotated[Path | None, typer.Option(help="Keep the refused records in this CSV file, with the reasons.")]
 
@@ -43,7 +43,7 @@ def inspect(
     statuses: ask.Statuses = None,
     variants_by: ask.By = None,
     where: Where = None,
-    header_row: Annotated[int, typer.Option(help="The line on which the header begins; 0: found.")] = 0,
+    header_row: Annotated[int, typer.Option(help="The line on which the header begins; 0: detected.")] = 0,
     sheet: Annotated[str, typer.Option(help="Of a workbook; empty: the first that fits.")] = "",
     locale: Annotated[str, typer.Option(help="For example de, where columns come in several languages.")] = "",
     channel: Annotated[str, typer.Option(help="Where columns come for several channels.")] = "",
@@ -167,7 +167,7 @@ def _photos(photos: tuple[str, ...]) -> str:
 def _how(kind: str, format: str, encoding: str, delimiter: str, header_line: int) -> list[str]:
     parts = [kind, f"format {format}"]
     parts += [encoding] * bool(encoding)
-    parts += [f"cells between {_DELIMITERS.get(delimiter, repr(delimiter))}s"] * bool(delimiter)
+    parts += [f"separated by {_DELIMITERS.get(delimiter, repr(delimiter))}s"] * bool(delimiter)
     parts += [f"header on line {header_line}"] * bool(header_line)
     return parts
 

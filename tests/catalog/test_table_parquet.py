@@ -144,7 +144,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_without_pyarrow_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a", id=["a"], title=["x"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert 'pip install "packshot[parquet]"' in refusal(path)
+    assert 'pip install --editable ".[parquet]"' in refusal(path)
 
 
 LIGHT = settings(max_examples=100, deadline=None)

@@ -306,7 +306,7 @@ def test_other_zip_files_say_what_they_are(tmp_path: Path) -> None:
 def test_without_openpyxl_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = book(tmp_path / "a.xlsx", HEADER)
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    assert 'pip install "packshot[excel]"' in refusal(path)
+    assert 'pip install --editable ".[excel]"' in refusal(path)
 
 
 LIGHT = settings(max_examples=40, deadline=None)

@@ -97,7 +97,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
     "typo in the shot list": ([], {"SHOTS": "typo.yaml"}, ["shots_invalid", "aspect_ration"]),
     "no such shot": (["--shot", "frnt"], {}, ["frnt", "front"]),
     "limit below zero": (["--limit", "-1"], {}, ["limit", "-1"]),
-    "too many calls at once": (["--concurrency", "999"], {}, ["concurrency", "200", "999"]),
+    "too many calls at once": (["--concurrency", "999"], {}, ["concurrency", "500", "999"]),
     "mapping without a column": (["--map", "title"], {}, ["--map title", "TARGET=COLUMN"]),
     "no such format": (["--format", "xml"], {}, ["xml", "shopify"]),
     "no Prefect": ([], {}, ["prefect_unreachable", NOWHERE, "prefect server start"]),

@@ -178,7 +178,7 @@ def test_the_page_for_people(inside: Inspect, tmp_path: Path) -> None:
     answer = inside("inspect", "shop.csv")
     assert answer.returncode == 1
     lines = answer.stdout.splitlines()
-    assert lines[0] == "shop.csv: CSV, format csv, utf-8, cells between commas, header on line 1"
+    assert lines[0] == "shop.csv: CSV, format csv, utf-8, separated by commas, header on line 1"
     assert lines[1] == "2 records = 1 accepted + 1 rejected + 0 blank + 0 continuation"
     assert "  title        title" in lines
     assert "columns not used: stock" in lines

@@ -143,7 +143,7 @@ def test_stop_brings_home_the_twenty_calls_in_the_air(
     catalog = write_catalog(tmp_path / "c.csv", 45)
     command = packshot.start("run", catalog)
     eventually(lambda: in_flight(shop) == 20, 30)
-    assert packshot("stop") == (0, "run 1 will end when its calls in the air are home\n")
+    assert packshot("stop") == (0, "run 1 will end when its calls in flight are archived\n")
     assert in_flight(shop) == 20
     assert command.ended() == 3
     [run] = runs(shop)
@@ -155,7 +155,7 @@ def test_stop_brings_home_the_twenty_calls_in_the_air(
     assert summary in command.said
     flow_run = prefect.flow_run(run.flow_run_id or "")
     assert (flow_run["state_type"], flow_run["state_name"]) == ("FAILED", "Stopped")
-    assert flow_run["state"]["message"] == f"{summary}. Next: run again when the rest is wanted"
+    assert flow_run["state"]["message"] == f"{summary}. Next: run again when you want the rest"
     check_the_next_run(packshot, shop, catalog, 45)
     assert shop.emulator.calls == 45
 
@@ -181,11 +181,11 @@ def test_nothing_to_stop_is_said_in_one_line(packshot: Packshot, shop: Shop, tmp
     shop.emulator.latency = 30.0
     command = packshot.start("run", write_catalog(tmp_path / "c.csv", 2))
     eventually(lambda: in_flight(shop) == 2, 30)
-    end = ", so there is nothing to stop. Next: nothing, or `packshot runs`: it lists them all.\n"
-    assert packshot("stop", "9") == (2, f"error: run_over: run 9 does not go on{end}")
+    end = ", so there is nothing to stop. Next: `packshot runs` lists all runs.\n"
+    assert packshot("stop", "9") == (2, f"error: run_over: run 9 is not in progress{end}")
     command.signal(signal.SIGKILL)
     assert command.ended() == -signal.SIGKILL
-    assert packshot("stop") == (2, f"error: run_over: no run goes on{end}")  # nobody is there who would stop
+    assert packshot("stop") == (2, f"error: run_over: no run is in progress{end}")  # nobody is there who would stop
 
 
 # --- signals --------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_the_first_signal_brings_home_what_is_in_the_air(
     check_sums(run, "stopped", "stop_requested")
     assert run.message == f"stopped by {NAMES[number]}"
     first, last, *_ = [line for line in command.said.splitlines() if "done (" not in line]
-    assert first == f"{NAMES[number]}: no new calls; those in the air come home, within 900 s. Again: stop at once"
+    assert first == f"{NAMES[number]}: no new calls; waiting up to 900 s for those in flight. Again: stop at once"
     assert last.startswith("6 of 14 images are permanent (6 new); 8 held; 6 calls, $0.54. Stopped: ")
     assert run.archived == shop.emulator.calls == len(assets(shop.engine)) == 6
     assert nothing_taken(shop)
@@ -266,7 +266,7 @@ def test_stopping_at_once_leaves_a_clean_ledger(
     trigger(command)
     assert command.ended() == 130
     assert time.monotonic() - began < 5
-    assert command.said.splitlines()[-1] == "stopped at once: calls that were in the air are booked as unknown"
+    assert command.said.splitlines()[-1] == "stopped at once: calls that were in flight are booked as unknown"
     [run] = runs(shop)
     check_sums(run, "stopped", "stop_requested")
     assert (run.archived, run.calls, run.spent_micro) == (3, 7, 7 * PRICE)
@@ -277,7 +277,7 @@ def test_stopping_at_once_leaves_a_clean_ledger(
     assert len(lost) == 4
     family = prefect.family(run.flow_run_id or "")
     states = {(one["state_type"], one["state"]["message"]) for one in family}
-    assert (len(family), states) == (1, {("CRASHED", "stopped at once, with calls in the air")})
+    assert (len(family), states) == (1, {("CRASHED", "stopped at once, with calls in flight")})
     check_the_next_run(packshot, shop, catalog, 10)
 
 
@@ -321,7 +321,7 @@ def test_a_signal_before_anything_was_bought_ends_it(
     command.signal(number)
     assert command.ended(30) == 3
     assert command.said.splitlines()[-1] == (
-        f"error: stop_requested: stopped by {NAMES[number]}. Next: run again when the rest is wanted."
+        f"error: stop_requested: stopped by {NAMES[number]}. Next: run again when you want the rest."
     )
     [run] = runs(shop)
     assert (run.state, run.code, run.message) == ("stopped", "stop_requested", "stopped while it was planned")
@@ -365,7 +365,7 @@ def test_in_a_real_terminal(packshot: Packshot, shop: Shop, prefect: PrefectApi,
     os.close(terminal)
     text = shown.decode(errors="replace")
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    assert "Ctrl-C: no new calls; those in the air come home, within 900 s. Again: stop at once\r\n" in plain
+    assert "Ctrl-C: no new calls; waiting up to 900 s for those in flight. Again: stop at once\r\n" in plain
     assert "2 of 8 images are permanent (2 new); 6 held; 2 calls, $0.18. Stopped: stopped by Ctrl-C\r\n" in plain
 
 

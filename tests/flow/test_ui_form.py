@@ -35,7 +35,7 @@ THREE_SHOTS = HEAD + "shots:\n" + "".join(FRONT.replace("front", name) for name 
 
 CATALOG = "Catalog file (Optional)"
 CATEGORIES = "Only these categories (Optional)"
-LIMIT = "At most so many new images (Optional)"
+LIMIT = "At most this many new images (Optional)"
 MAXIMUM = "Maximum cost (US dollars) (Optional)"
 
 

@@ -148,7 +148,7 @@ def _postgresql(url: URL) -> Engine:
             hide_parameters=True,
         )
     except ModuleNotFoundError as error:
-        raise _unusable(f"{error}; PostgreSQL needs the extra: pip install 'packshot[postgres]'") from None
+        raise _unusable(f"{error}; PostgreSQL needs the extra: pip install --editable '.[postgres]'") from None
 
     class WithT(TextLoader):
         """Days and times with the T between them that ISO 8601 asks for."""

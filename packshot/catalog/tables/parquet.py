@@ -38,7 +38,7 @@ class ParquetFile:
             import pyarrow
             import pyarrow.parquet
         except ImportError:
-            what = 'is a Parquet file, and reading one needs pyarrow: pip install "packshot[parquet]"'
+            what = 'is a Parquet file, and reading one needs pyarrow: pip install --editable ".[parquet]"'
             raise bad_catalog(self.label, what) from None
         self._pyarrow = pyarrow
         try:

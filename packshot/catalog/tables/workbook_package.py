@@ -69,7 +69,7 @@ def read_package(source: Source) -> Package:
         from openpyxl.cell.read_only import ReadOnlyCell
         from openpyxl.styles.numbers import is_date_format, is_timedelta_format
     except ImportError:
-        what = 'is an Excel workbook, and reading one needs openpyxl: pip install "packshot[excel]"'
+        what = 'is an Excel workbook, and reading one needs openpyxl: pip install --editable ".[excel]"'
         raise bad_catalog(source.label, what) from None
     if not openpyxl.DEFUSEDXML:
         raise bad_catalog(source.label, "is not opened while OPENPYXL_DEFUSEDXML=False is set: it lets XML bombs in")
