@@ -21,7 +21,7 @@ from prefect.utilities.annotations import opaque
 from packshot.db.running import note_stop
 from packshot.db.types import JobState
 from packshot.errors import Code
-from packshot.memory import few_arenas
+from packshot.memory import tune_malloc
 from packshot.settings import load_settings
 from packshot.stopping import CANCELLED
 from packshot.stopwatch import Step
@@ -32,7 +32,7 @@ from tasks.make_image import make_image
 from tasks.progress import Progress
 from tasks.provider_limit import ProviderLimit
 
-few_arenas()
+tune_malloc()
 # An upper bound alone: threads are made when they are needed, and a window decides how many that is.
 THREADS = cast(Any, ThreadPoolTaskRunner(max_workers=2000))
 

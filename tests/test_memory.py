@@ -17,8 +17,8 @@ from packshot.memory import ARENAS, set_aside, settle_down
 # In a process of its own: what is set holds for all of it. Each thread makes its own heap if it may.
 HEAPS = """
 import ctypes, threading
-from packshot.memory import few_arenas
-print(few_arenas(), flush=True)
+from packshot.memory import tune_malloc
+print(tune_malloc(), flush=True)
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 all_there = threading.Barrier(13)
@@ -56,6 +56,30 @@ print(give_back(), kept > 40_000_000, resident() - before < 10_000_000)
 """
 
 
+# The first large piece that is freed teaches the C library to take the next ones from the heap.
+HOLES = """
+import ctypes
+from pathlib import Path
+from packshot.memory import tune_malloc
+assert tune_malloc()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+libc.free(libc.malloc(20_000_000))
+before = resident()
+pieces, small = [], []
+for _ in range(20):
+    pieces.append(libc.malloc(3_000_000))
+    libc.memset(pieces[-1], 1, 3_000_000)
+    small.append(libc.malloc(50_000))
+for piece in pieces:
+    libc.free(piece)
+print(resident() - before)
+"""
+
+
 def heaps(**variables: str) -> tuple[str, int]:
     """(what the call answered, how many heaps a dozen threads use)."""
     env = {name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
@@ -71,6 +95,13 @@ def test_threads_share_a_few_heaps_unless_the_user_says_how_many() -> None:
     answer, number = heaps(MALLOC_ARENA_MAX="7")
     assert answer == "False"
     assert number > ARENAS
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not the GNU C library")
+def test_what_is_large_goes_back_at_once() -> None:
+    """Without it, the second round's pieces would lie in the heap, with a small one above each."""
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 10_000_000
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not the GNU C library")
