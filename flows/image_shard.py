@@ -22,10 +22,11 @@ from packshot.db.running import note_stop
 from packshot.db.types import JobState
 from packshot.errors import Code
 from packshot.memory import tune_malloc
+from packshot.outcome import Outcome
 from packshot.settings import load_settings
 from packshot.stopping import CANCELLED
 from packshot.stopwatch import Step
-from packshot.studio import Outcome, Studio
+from packshot.studio import Studio
 from packshot.studios import is_open, open_studio
 from packshot.window import Window
 from tasks.make_image import make_image

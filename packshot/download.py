@@ -85,7 +85,7 @@ def download(url: str, dest: Path, policy: DownloadPolicy, *, expires_at: dateti
 
     Raises:
         ArchiveError: DOWNLOAD_REFUSED (the policy forbids the address, or one it redirects to), DOWNLOAD_FAILED
-            (may work later), URL_EXPIRED, TOO_LARGE, NOT_AN_IMAGE (a web page or an error text), DISK_FULL.
+            (may work later), LOST, TOO_LARGE, NOT_AN_IMAGE (a web page or an error text), DISK_FULL.
     """
     fetched = _fetch(url, dest, policy, {}, expires_at)
     assert fetched is not None, "an unconditional request cannot be answered with 304"
@@ -186,7 +186,8 @@ def _check_status(answer: requests.Response, expires_at: datetime | None, deadli
     if status == 200:
         return
     code, message = _store_error(_beginning(answer, deadline))
-    gone = status == 410 or code in ("NoSuchKey", "ExpiredToken") or "expired" in message.lower()
+    gone = status == 410 or code == "ExpiredToken" or "expired" in message.lower()
+    gone = gone or (code == "NoSuchKey" and expires_at is None)  # of one that ends, a store may be late to know it
     late = expires_at is not None and datetime.now(UTC) >= expires_at
     details = {"http_status": status, "store_code": code, "excerpt": message}
     said = f"{status}" + (f" ({code}: {message})" if code else "")

@@ -40,6 +40,9 @@ class Past:
 REFUSALS = (Code.REFUSED_SAFETY, Code.REFUSED_PROHIBITED, Code.REFUSED_TEXT, Code.INPUT_BLOCKED)
 
 
+_NO_PICTURE = (Code.NOT_AN_IMAGE, Code.IMAGE_TRUNCATED)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """``retries``: how many more calls (or tries to bring an image home) a failure may cause. ``waits``: seconds
@@ -83,17 +86,19 @@ def after_call(error: PackshotError, past: Past, settings: Settings, jitter: flo
         # What was billed is not bought once more by the next run without a person having looked.
         return Decision(Verdict.STOP if code.billed is Billed.NO else Verdict.HOLD, stops_run=True)
     rule = rule_of(code, settings)
-    again = Decision(Verdict.RETRY, _delay(error, past.tries, rule, jitter))
+    again = Decision(Verdict.RETRY, _delay(error, past.tries, rule, jitter, settings))
     if code.billed is Billed.NO:
         return again if past.tries <= rule.retries else Decision(Verdict.FAIL)
-    purchases = past.refused if code in REFUSALS else past.no_image if code is Code.NO_IMAGE else past.unknown
-    if purchases <= rule.retries and past.tries < settings.max_tries:
+    if past.unknown + past.refused + past.no_image <= rule.retries and past.tries < settings.max_tries:
         return again
     return Decision(Verdict.HOLD)
 
 
-def after_archive(error: PackshotError, tries: int, settings: Settings, jitter: float = 0.0) -> Decision:
-    """Decide about an image that was received but not archived yet; ``tries`` counts this run's failures.
+def after_archive(
+    error: PackshotError, tries: int, settings: Settings, jitter: float = 0.0, in_spool: bool = False
+) -> Decision:
+    """Decide about an image that was received but not archived yet; ``tries`` counts this run's failures. ``in_spool``:
+    it came in the answer itself, so another try finds the same bytes.
 
     ``fail`` means only that this run gives up: the image stays received. One that is lost may be bought anew, once in
     the job's life, if ``on_lost`` says so; then ``tries`` is how many images of the job were lost.
@@ -102,11 +107,11 @@ def after_archive(error: PackshotError, tries: int, settings: Settings, jitter: 
         return Decision(Verdict.STOP, stops_run=True)
     if error.code is Code.LOST and settings.on_lost == "retry" and tries <= 1:
         return Decision(Verdict.RETRY)
-    if error.code in (Code.LOST, Code.SPOOL_MISSING):
+    if error.code in (Code.LOST, Code.SPOOL_MISSING) or (in_spool and error.code in _NO_PICTURE):
         return Decision(Verdict.HOLD)
     rule = archive_rule_of(error.code, settings)
     if tries <= rule.retries:
-        return Decision(Verdict.RETRY, _delay(error, tries, rule, jitter))
+        return Decision(Verdict.RETRY, _delay(error, tries, rule, jitter, settings))
     return Decision(Verdict.FAIL)
 
 
@@ -117,6 +122,7 @@ def _overridden(code: Code, rule: Rule, settings: Settings) -> Rule:
     return Rule(rule.retries if wanted.retries is None else wanted.retries, wanted.waits or rule.waits)
 
 
-def _delay(error: PackshotError, tries: int, rule: Rule, jitter: float) -> float:
+def _delay(error: PackshotError, tries: int, rule: Rule, jitter: float, settings: Settings) -> float:
     delay = rule.waits[min(tries, len(rule.waits)) - 1]
-    return max(delay * (1 + jitter / 2), float(error.details.get("retry_after") or 0))
+    asked = float(error.details.get("retry_after") or 0)
+    return max(delay * (1 + jitter / 2), min(asked, settings.provider_patience))

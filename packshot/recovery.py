@@ -16,13 +16,13 @@ from packshot.apiyi.spool import remove
 from packshot.archive import DOWNLOADS
 from packshot.db.abandoned import calls_of_files, return_to_received, take_over
 from packshot.db.ledger import Ledger
-from packshot.db.moves import Claim, IllegalMove, Received
+from packshot.db.moves import GIVEN_UP, Claim, IllegalMove, Received
 from packshot.db.tables import Attempt
 from packshot.db.types import JobState
 from packshot.errors import Code, ProviderError
 from packshot.policy import Decision, Past, after_call
 from packshot.settings import Settings
-from packshot.worker import life_of
+from packshot.worker import claim_of_file, life_of
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ def _sweep(settings: Settings, ledger: Ledger, client: ApiyiClient, result: Reco
     return_to_received(ledger, lambda name: (spool / f"{name}.img").exists())
     names = sorted({path.stem for path in spool.glob("call-*.*") if not _in_use(path, settings.total_timeout)})
     for name, (attempt, claim, generation) in calls_of_files(ledger, names).items():
-        if generation is None and attempt.code == Code.INTERRUPTED:
+        if generation is None and attempt.code in GIVEN_UP:
             outcome = client.adopt(spool, name)
             if isinstance(outcome, Answer):
                 try:
@@ -132,7 +132,7 @@ def _sweep(settings: Settings, ledger: Ledger, client: ApiyiClient, result: Reco
 def _in_use(path: Path, longest_call: float) -> bool:
     """May a living process still write to this file of the spool? Its name says which one; where nobody knows whether
     that lives, a file is left alone until no call can last so long."""
-    life = life_of(path.stem.removeprefix("call-").replace("-", ":"))
+    life = life_of(claim_of_file(path.stem))
     try:
         return life == "alive" or (life == "unknown" and time.time() - path.stat().st_mtime < longest_call)
     except OSError:  # it was removed at this moment

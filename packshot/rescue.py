@@ -12,9 +12,10 @@ from packshot.db.abandoned import price_of_lost, received_jobs
 from packshot.db.running import close_dead
 from packshot.db.types import JobState
 from packshot.errors import Code
+from packshot.outcome import Outcome
 from packshot.recovery import Recovered, recover
 from packshot.settings import Settings
-from packshot.studio import ARCHIVES_AT_ONCE, Outcome, Studio
+from packshot.studio import ARCHIVES_AT_ONCE, Studio
 from packshot.window import Future, Room, Window
 
 F = TypeVar("F", bound=Future)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
-from typing import Self
 
 from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
 from packshot.apiyi.spool import remove
 from packshot.archive import Archived, Destination, archive_image
 from packshot.db.ledger import Ledger
 from packshot.db.moves import Claim, Stored
-from packshot.db.noteworthy import Picture, picture_of
+from packshot.db.noteworthy import picture_of
 from packshot.db.runs import Runs
-from packshot.db.tables import ImageJob, Product, Run
+from packshot.db.tables import Generation, ImageJob, Product, Run
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
-from packshot.errors import ArchiveError, Billed, Code, PackshotError, ProviderError
+from packshot.errors import ArchiveError, Code, PackshotError, ProviderError
+from packshot.outcome import Call, Outcome
 from packshot.photo_shelf import PhotoShelf
 from packshot.policy import Decision, Verdict, after_archive, after_call
 from packshot.pulse import pulse_of
@@ -36,48 +39,12 @@ from packshot.storage import ObjectStore
 from packshot.throttle import Throttle
 from packshot.timekeeper import Timekeeper
 from packshot.window import Room
+from packshot.worker import claim_of_file, life_of
 
+logger = logging.getLogger(__name__)
+
+RETRIES_LAST = timedelta(hours=1)  # of an image that cannot be archived, at most, with the usual settings
 ARCHIVES_AT_ONCE = 8  # images brought home at the same time; each may hold its bytes and its pixels in memory
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A paid call, for whoever follows it up with the provider. ``str()`` of it fits into a line of a log."""
-
-    billed: Billed
-    price_micro: int
-    seconds: float | None
-    request_ids: Mapping[str, str]
-
-    @classmethod
-    def of(cls, result: Answer | PackshotError, price_micro: int) -> Self:
-        if isinstance(result, Answer):
-            return cls(Billed.YES, price_micro, result.seconds, result.request_ids)
-        details = result.details
-        return cls(result.code.billed, price_micro, details.get("seconds"), details.get("request_ids") or {})
-
-    def __str__(self) -> str:
-        price = f"${self.price_micro / 1e6:.2f}"
-        cost = {Billed.YES: price, Billed.NO: "not billed", Billed.UNKNOWN: f"perhaps {price}"}[self.billed]
-        ids: dict[str, str] = {}
-        for name, value in self.request_ids.items():
-            ids.setdefault(value, f"{name} {value}")  # the same id may come under several names
-        return ", ".join([*([] if self.seconds is None else [f"{self.seconds:.1f} s"]), cost, *ids.values()])
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How far a job came this time. ``retry_in``: seconds until it should be taken up again in this run. ``call``: the
-    one that was made for it now. ``picture``: what is to be told of an image that was made in this run."""
-
-    job_id: int
-    state: JobState
-    code: Code | None = None
-    message: str = ""
-    url: str = ""
-    retry_in: float | None = None
-    call: Call | None = None
-    picture: Picture | None = None
 
 
 class Studio:
@@ -198,7 +165,13 @@ class Studio:
                 return attempt, self.client.generate(request, self.settings.spool, claim.spool_name)
         except PackshotError as error:
             return attempt, error
-        except Exception as error:  # noqa: BLE001  (whatever it was, the call may have been billed: it must be settled)
+        except Exception as error:
+            # Whatever it was, the call may have been billed: it must be settled. And its answer may be here.
+            logger.exception("a call ended unexpectedly; its answer is looked for in the spool")
+            with suppress(Exception):
+                found = self.client.adopt(self.settings.spool, claim.spool_name)
+                if isinstance(found, Answer):
+                    return attempt, found
             return attempt, ProviderError(Code.UNEXPECTED, f"{type(error).__name__} in the client")
 
     def _failed(self, claim: Claim, attempt: int | None, error: PackshotError) -> Outcome:
@@ -218,7 +191,8 @@ class Studio:
     def _archive(self, claim: Claim, run_id: int | None = None) -> Outcome:
         """Bring the image that was paid for to the store; the spool is emptied only after the ledger knows. ``run_id``:
         the run that paid, if it is known here."""
-        job = claim.job
+        job, generation = claim.job, claim.generation
+        assert generation is not None
         ordered = pixels(job.aspect_ratio, job.image_size)
         try:
             with self.watch.of(Step.ARCHIVER) as waiting, self._archivers:
@@ -231,9 +205,13 @@ class Studio:
                 if isinstance(error, PackshotError)
                 else ArchiveError(Code.ARCHIVE_FAILED, f"{type(error).__name__}: {error}")
             )
-            decision = self.ledger.not_archived(
-                claim, problem, lambda tries: after_archive(problem, tries, self.settings, self._jitter())
-            )
+
+            def decide(tries: int) -> Decision:
+                if problem.code is Code.SPOOL_MISSING and self._is_at_home_elsewhere(generation):
+                    return Decision(Verdict.FAIL)
+                return after_archive(problem, tries, self.settings, self._jitter(), in_spool=not generation.url)
+
+            decision = self.ledger.not_archived(claim, problem, decide)
             return self._outcome(claim.job_id, problem, decision)
         wrong_size = not archived.size_ok and self.settings.on_wrong_size == "hold"
         message = (
@@ -244,13 +222,19 @@ class Studio:
             claim, stored, hold_for=Code.WRONG_SIZE if wrong_size else None, message=message
         )
         self.watch.count("images")
-        assert claim.generation
-        remove(self.settings.spool, claim.generation.spool_name)
+        remove(self.settings.spool, generation.spool_name)
         url = self.store.public_url(archived.key)
         if wrong_size:
             return Outcome(claim.job_id, JobState.HELD, Code.WRONG_SIZE, message, url)
         picture = picture_of(claim, asset_id, stored, run_id) if run_id else None
         return Outcome(claim.job_id, JobState.ARCHIVED, message=message, url=url, picture=picture)
+
+    def _is_at_home_elsewhere(self, generation: Generation) -> bool:
+        """Is another process perhaps about to archive it, with a spool of its own? It lets go of the job between two
+        tries."""
+        caller = claim_of_file(generation.spool_name)
+        young = self.ledger.now() - generation.created_at < RETRIES_LAST
+        return young and life_of(caller) != "dead" and not caller.startswith(f"{self.ledger.worker}:")
 
     def _bring_home(self, claim: Claim, ordered: tuple[int, int]) -> Archived:
         job, product, generation = claim.job, claim.product, claim.generation

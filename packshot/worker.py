@@ -31,6 +31,11 @@ def this_worker() -> str:
     return f"{MACHINE}:{os.getpid()}:{_start(os.getpid()) or _TOKEN}"
 
 
+def claim_of_file(name: str) -> str:
+    """The claim that a call's files in the spool are named after, see ``Claim.spool_name``."""
+    return name.removeprefix("call-").replace("-", ":")
+
+
 def new_claim(worker: str) -> str:
     """A name for one claim of this worker: two claims of the same job never have the same one."""
     return f"{worker}:{secrets.token_hex(6)}"

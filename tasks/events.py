@@ -18,9 +18,10 @@ from packshot.db.noteworthy import EndingUrls, Picture, ending_urls, held_in_pla
 from packshot.db.tables import Run
 from packshot.db.types import JobState
 from packshot.errors import Code, code_of
+from packshot.outcome import Outcome
 from packshot.report import Report
 from packshot.settings import Settings
-from packshot.studio import Outcome, Studio
+from packshot.studio import Studio
 
 ASSET_ARCHIVED = "packshot.asset.archived"
 HOLD_CREATED = "packshot.hold.created"

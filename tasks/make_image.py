@@ -8,7 +8,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from packshot.db.types import JobState
-from packshot.studio import Outcome, Studio
+from packshot.outcome import Outcome
+from packshot.studio import Studio
 from tasks.events import tell_image
 
 

@@ -114,6 +114,13 @@ def test_answers_that_are_no_image(web: Web, tmp_path: Path, answer: Page, code:
     assert says in error.message
 
 
+def test_a_store_may_be_late_to_know_what_it_has(web: Web, tmp_path: Path) -> None:
+    web.pages["/a.png"] = page(b"<Error><Code>NoSuchKey</Code></Error>", 404)
+    for hours, code in ((1, Code.DOWNLOAD_FAILED), (-1, Code.LOST)):
+        ends = datetime.now(UTC) + timedelta(hours=hours)
+        assert fails(web.url("/a.png"), tmp_path, expires_at=ends).code is code
+
+
 @pytest.mark.parametrize(("status", "hours", "code"), [
     (403, -1, Code.LOST), (404, -1, Code.LOST), (403, 1, Code.DOWNLOAD_FAILED),
     (503, -1, Code.DOWNLOAD_FAILED),

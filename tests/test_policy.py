@@ -112,6 +112,13 @@ def test_each_policy_is_obeyed(code: Code, setting: str) -> None:
     assert verdict(code, 1, given(**{setting: "hold"})) is HOLD
 
 
+def test_no_picture_is_bought_a_third_time_for_another_reason() -> None:
+    for code in (Code.TIMEOUT, Code.NO_IMAGE, Code.REFUSED_SAFETY):
+        again = given(on_refusal="retry")
+        assert after_call(PackshotError(code, "x"), Past(2, unknown=1, no_image=1), again).verdict is HOLD
+        assert after_call(PackshotError(code, "x"), Past(2, refused=1), again).verdict is RETRY
+
+
 def test_a_billed_call_counts_against_the_tries_of_a_run() -> None:
     assert verdict(Code.TIMEOUT, 1, given(max_tries=1)) is HOLD
     assert verdict(Code.RATE_LIMITED, 1, given(max_tries=1)) is FAIL
@@ -127,6 +134,12 @@ def delay(code: Code, tries: int = 1, jitter: float = 0.0, **details: Any) -> fl
     decision = after_call(PackshotError(code, "x", **details), Past(tries), given(max_tries=20), jitter)
     assert decision.verdict is RETRY
     return decision.delay
+
+
+def test_a_provider_does_not_hold_an_image_for_longer_than_a_run_waits_for_it() -> None:
+    settings = given(provider_patience=100)
+    asked = PackshotError(Code.OVERLOADED, "x", retry_after=86_400)
+    assert after_call(asked, Past(1), settings) == Decision(RETRY, 100)
 
 
 def test_waits_grow_and_the_last_one_repeats() -> None:
@@ -157,6 +170,13 @@ def test_an_image_that_was_paid_for_is_given_up_only_when_nobody_can_fetch_it(co
     assert (decision.verdict is STOP) == code.stops_run
     if not code.stops_run and not gone:
         assert decision.verdict is (RETRY if code.retryable else FAIL)
+
+
+def test_what_is_no_picture_on_this_disk_will_be_none_the_next_time() -> None:
+    for code in (Code.NOT_AN_IMAGE, Code.IMAGE_TRUNCATED):
+        assert after_archive(PackshotError(code, "x"), 1, given(), in_spool=True).verdict is HOLD
+        assert after_archive(PackshotError(code, "x"), 1, given()).verdict is RETRY
+    assert after_archive(PackshotError(Code.S3_UNREACHABLE, "x"), 1, given(), in_spool=True).verdict is RETRY
 
 
 def test_a_lost_image_is_bought_anew_once_if_the_settings_say_so() -> None:

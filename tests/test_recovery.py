@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlmodel import Session, col, select
 
-from packshot.db.tables import Attempt, ImageJob, Run
+from packshot.apiyi import client as client_module
+from packshot.db.moves import Received
+from packshot.db.tables import Attempt, Generation, ImageJob, Run
 from packshot.db.types import JobState
-from packshot.errors import Code
+from packshot.errors import Code, ProviderError
 from packshot.options import RunOptions
-from packshot.recovery import Recovered
+from packshot.policy import Decision, Verdict
+from packshot.recovery import Recovered, recover
 from packshot.run import break_off, give_up_run, start_run
 from packshot.sandbox.seaweed import Seaweed
 from packshot.studio import Studio
@@ -55,6 +60,69 @@ def test_giving_up_settles_the_call_and_its_late_answer_counts_all_the_same(shop
     with Session(shop.engine) as session:
         [call] = session.exec(select(Attempt)).all()
     assert (call.code, call.billed, shop.emulator.calls) == (None, "yes", 1)
+
+
+@pytest.mark.parametrize("broken", ["read_body", "sync_folder"])
+def test_an_answer_that_is_here_counts_whatever_broke_behind_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Too many open files, for instance, once the answer is on the disk."""
+    studio, [job] = begin(shop, 1)
+    real, failing = getattr(client_module, broken), [True]
+
+    def fails_once(*args: object) -> object:
+        if failing:
+            failing.clear()
+            raise OSError(24, "Too many open files")
+        return real(*args)
+
+    monkeypatch.setattr(client_module, broken, fails_once)
+    with studio.client:
+        assert studio.make(job).state is JobState.ARCHIVED
+    assert (failing, shop.emulator.calls) == ([], 1)
+
+
+@pytest.mark.parametrize("code", [Code.UNEXPECTED, Code.ANSWER_NOT_SAVED])
+def test_an_answer_in_the_spool_is_adopted_however_its_call_was_settled(shop: Shop, code: Code) -> None:
+    """The process that made the call has ended, and did not get at it."""
+    studio, [job] = begin(shop, 1)
+    claim = studio.ledger.claim(job)
+    assert claim
+    assert studio.run_id
+    attempt = studio.ledger.begin(claim, studio.run_id, PRICE, "images", 1)
+    with studio.client as client:
+        client.generate(studio._request(claim.job), shop.settings.spool, claim.spool_name)
+    error = ProviderError(code, "it is on the disk all the same")
+    studio.ledger.not_received(claim, attempt, error, lambda past: Decision(Verdict.HOLD))
+    dead = "call-000000000000-1-1-abc"
+    for path in shop.settings.spool.glob(f"{claim.spool_name}.*"):
+        path.rename(path.with_name(dead + path.suffix))
+        os.utime(path.with_name(dead + path.suffix), (0, 0))
+    with Session(shop.engine) as session:
+        session.get_one(Attempt, attempt).spool_name = dead
+        session.commit()
+    assert recover(shop.settings, studio.ledger).adopted == 1
+    assert studio.make(job).state is JobState.ARCHIVED
+    assert shop.emulator.calls == 1
+
+
+def test_an_image_is_left_to_the_machine_that_has_it_and_held_when_that_takes_too_long(shop: Shop) -> None:
+    studio, [job] = begin(shop, 1)
+    claim = studio.ledger.claim(job)
+    assert claim
+    assert studio.run_id
+    attempt = studio.ledger.begin(claim, studio.run_id, PRICE, "images", 1)
+    answer = Received(None, None, "call-000000000000-1-1-abc", 200, {}, 1.0)
+    studio.ledger.release(studio.ledger.received(claim, attempt, answer))
+    with studio.client:
+        assert studio.make(job).state is JobState.GENERATED
+        with Session(shop.engine) as session:
+            generation = session.exec(select(Generation)).one()
+            generation.created_at -= timedelta(hours=2)
+            session.add(generation)
+            session.commit()
+        outcome = studio.make(job)
+    assert (outcome.state, outcome.code) == (JobState.HELD, Code.SPOOL_MISSING)
 
 
 def test_giving_up_one_run_leaves_the_other_one_alone(shop: Shop) -> None:

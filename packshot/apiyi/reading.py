@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from packshot.apiyi.body import Blob
 from packshot.apiyi.classify import code_of, envelope
 from packshot.apiyi.scrub import excerpt, says, scrub
-from packshot.errors import Code, ProviderError
+from packshot.errors import Billed, Code, ProviderError
 
 _SAFETY = {"IMAGE_SAFETY", "SAFETY"}
 _PROHIBITED = {
@@ -126,7 +126,10 @@ def _image(value: Any, mime: str | None) -> FoundImage | None:
 
 def _why_not(status: int, answer: Any) -> tuple[Code, str]:
     if error := envelope(answer):
-        return code_of(200, error), f"HTTP {status} with an error, {error.code}: {error.message}"
+        code = code_of(200, error)
+        if code.billed is Billed.NO and code.retryable:  # what is answered with a 2xx may be charged all the same
+            code = Code.SERVER_ERROR
+        return code, f"HTTP {status} with an error, {error.code}: {error.message}"
     body = _dict(answer)
     feedback = _dict(_get(body, "promptFeedback", "prompt_feedback"))
     if reason := _get(feedback, "blockReason", "block_reason"):

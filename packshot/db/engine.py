@@ -16,10 +16,17 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
 
 from packshot.errors import Code, ConfigError
 
 BUSY_TIMEOUT = 60  # seconds a writer waits for the others on SQLite
+_LINE = {
+    "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}  # fmt: skip
+"""libpq's: a line to PostgreSQL that falls silent is given up within about a minute; left to itself it may hang for
+hours. What the URL says of them wins."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -44,7 +51,10 @@ def open_engine(url: str) -> Engine:
         if parsed.drivername != "postgresql+psycopg":
             raise _unusable(f"there is no support for {parsed.drivername}")
         # Each image task holds a connection for milliseconds; a wave of finished calls may want many at once.
-        return create_engine(parsed, pool_size=10, max_overflow=20, pool_pre_ping=True, hide_parameters=True)
+        return create_engine(
+            parsed, pool_size=10, max_overflow=20, pool_pre_ping=True, hide_parameters=True,
+            connect_args={name: value for name, value in _LINE.items() if name not in parsed.query},
+        )  # fmt: skip
     except ModuleNotFoundError as error:
         raise _unusable(str(error)) from None
 
@@ -111,6 +121,12 @@ def expect_many_rows(connection: Connection, expect: bool = True) -> None:
         cache_kb, log_pages = (64_000, 16_000) if expect else (2_000, 1_000)
         connection.exec_driver_sql(f"PRAGMA cache_size=-{cache_kb}")
         connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={log_pages}")
+
+
+def unpooled(engine: Engine) -> Engine:
+    """The same PostgreSQL, each time by a new connection: for who must not wait for those that others hold."""
+    connect_args = {name: value for name, value in _LINE.items() if name not in engine.url.query}
+    return create_engine(engine.url, poolclass=NullPool, hide_parameters=True, connect_args=connect_args)
 
 
 @lru_cache(maxsize=8)

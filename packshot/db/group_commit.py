@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from sqlmodel import Session
 
 from packshot.db.engine import writers_gate
+from packshot.db.patience import is_away
 
 T = TypeVar("T")
 
@@ -71,7 +72,11 @@ class GroupCommit:
             self._queue.append(part)
             leads, self._is_led = not self._is_led, True
         if not leads:
-            part.woken.wait()
+            try:
+                part.woken.wait()
+            except BaseException:  # a signal, in the main thread
+                self._leave(part)
+                raise
         if not part.settled:
             self._lead()
         return part.outcome()
@@ -88,13 +93,23 @@ class GroupCommit:
             parts = self._others_go_on(parts)
             raise
         finally:
-            with self._lock:
-                successor = self._queue[0] if self._queue else None
-                self._is_led = successor is not None
             for part in parts:
                 part.woken.set()
-            if successor is not None:
-                successor.woken.set()
+            with self._lock:
+                self._hand_on()
+
+    def _hand_on(self) -> None:
+        self._is_led = bool(self._queue)
+        if self._queue:
+            self._queue[0].woken.set()
+
+    def _leave(self, part: _Part[Any]) -> None:
+        """Nobody waits for it any more: if it has not begun, nobody is to begin it."""
+        with self._lock:
+            if part in self._queue:
+                self._queue.remove(part)
+                if part.woken.is_set():  # it was to lead
+                    self._hand_on()
 
     def _others_go_on(self, parts: list[_Part[Any]]) -> list[_Part[Any]]:
         with self._lock:
@@ -108,8 +123,8 @@ class GroupCommit:
                     with self._session(connection, alone=len(parts) == 1) as session, session.begin():
                         part.carry_out(session)
                 except Exception as error:
-                    if len(parts) == 1 or not _goes_on(connection):
-                        raise
+                    if len(parts) == 1 or is_away(error) or not _goes_on(connection):
+                        raise  # a deadlock, too: the locks that the others hold would be its cause again
                     part.error = error
         for part in parts:
             part.settle()

@@ -38,6 +38,9 @@ only an answer that came after its call was given up. Out of ``held`` leads a pe
 was missing; from ``failed`` back into it, a photo that is missing again.
 """
 
+GIVEN_UP = (Code.INTERRUPTED, Code.UNEXPECTED, Code.ANSWER_NOT_SAVED)
+"""How calls are settled whose answer may lie in the spool all the same."""
+
 MOVED = ("state", "code", "message", "retry_at", "updated_at", "claimed_by", "lease_until")
 """The columns of a job that a move writes."""
 
@@ -241,11 +244,14 @@ class Moves:
 
     def _take_late(self, session: Session, claim: Claim, attempt_id: int) -> None:
         """Take back a job whose call was given up, or is about to be, if nothing was bought for it since."""
-        newer = exists().where(col(Attempt.job_id) == claim.job_id, col(Attempt.id) > attempt_id)
-        this = exists().where(col(Attempt.id) == attempt_id)
-        given_up = col(ImageJob.state).in_([S.PLANNED, S.HELD, S.FAILED]) & this.where(
-            col(Attempt.code) == Code.INTERRUPTED
+        brought = exists().where(col(Generation.attempt_id) == col(Attempt.id), col(Generation.lost_at).is_(None))
+        newer = exists().where(
+            col(Attempt.job_id) == claim.job_id,
+            col(Attempt.id) > attempt_id,
+            col(Attempt.settled_at).is_(None) | brought,
         )
+        this = exists().where(col(Attempt.id) == attempt_id)
+        given_up = col(ImageJob.state).in_([S.PLANNED, S.HELD, S.FAILED]) & this.where(col(Attempt.code).in_(GIVEN_UP))
         in_other_hands = (col(ImageJob.state) == S.CALLING) & this.where(col(Attempt.settled_at).is_(None))
         statement = (
             update(ImageJob)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import stamina
-from sqlalchemy.exc import DBAPIError, TimeoutError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
 T = TypeVar("T")
 
@@ -32,7 +32,9 @@ def is_away(error: Exception) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSING
     state = getattr(error.orig, "sqlstate", None)
-    return error.connection_invalidated or state is None or str(state).startswith(_PASSING)
+    if state is None:  # it comes from this side: about the connection, or about a value that cannot be sent
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return error.connection_invalidated or str(state).startswith(_PASSING)
 
 
 def patiently(act: Callable[[bool], T], patience: float) -> T:

@@ -21,10 +21,13 @@ def beat(ledger: Ledger) -> None:
     """Renew this worker's claims, and say that its runs go on."""
     mine = col(ImageJob.claimed_by).startswith(f"{ledger.worker}:", autoescape=True)
     going = (col(Run.worker) == ledger.worker) & (col(Run.state) == RunState.RUNNING)
+    # The run first, as calls that begin do, and of the jobs those that nobody is changing at this moment: whoever holds
+    # both a run and a job would be waited for in a circle. The next beat sees to the others.
+    jobs = select(ImageJob.id).where(mine, col(ImageJob.state).in_(_TAKEN))
+    jobs = jobs.with_for_update(skip_locked=True, key_share=True)
     with ledger.write() as session:
-        lease = {"lease_until": ledger.lease_end()}
-        session.execute(update(ImageJob).where(mine, col(ImageJob.state).in_(_TAKEN)).values(lease))
         session.execute(update(Run).where(going).values(seen_at=ledger.now()))
+        session.execute(update(ImageJob).where(col(ImageJob.id).in_(jobs)).values(lease_until=ledger.lease_end()))
 
 
 def request_stop(ledger: Ledger, run_id: int | None = None) -> list[int]:

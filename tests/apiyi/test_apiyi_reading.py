@@ -111,8 +111,9 @@ BLOCKED = {"promptFeedback": {"blockReason": "OTHER", "safetyRatings": []}, "usa
         (42, Code.NO_IMAGE, ""),
         # a 200 that is an error in truth
         ({"error": {"code": "insufficient_user_quota", "message": "no"}}, Code.BALANCE_EMPTY, "user_quota"),
-        ({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "q"}}, Code.RATE_LIMITED, ""),
-        ({"status_code": 503, "error": {"message": "busy"}}, Code.OVERLOADED, "busy"),
+        # which may be charged, as all that is answered with a 200
+            ({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "q"}}, Code.SERVER_ERROR, ""),
+        ({"status_code": 503, "error": {"message": "busy"}}, Code.SERVER_ERROR, "busy"),
         ({"error": {"message": "无效的令牌"}}, Code.BAD_KEY, "无效的令牌"),
         ({"error": "something broke"}, Code.SERVER_ERROR, "something broke"),
         ([{"error": {"code": 400, "message": "bad", "status": "INVALID_ARGUMENT"}}], Code.BAD_REQUEST, "bad"),

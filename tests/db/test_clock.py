@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
-from packshot.db.clock import ASK_EVERY, ServerClock, database_clock
+from packshot.db.clock import AGAIN_AFTER, ASK_EVERY, ServerClock, database_clock
 from packshot.db.engine import open_engine
 from packshot.sandbox.ports import free_ports
 
@@ -32,6 +33,34 @@ def test_a_server_that_is_away_leaves_the_last_answer_or_the_machines_clock() ->
     steady = [0.0]
     clock = ServerClock(open_engine(f"postgresql://nobody@127.0.0.1:{free_ports(1)[0]}/nothing"), lambda: steady[0])
     assert abs((clock() - datetime.now(UTC)).total_seconds()) < 5
+
+
+def test_whoever_holds_the_last_connection_can_ask_what_time_it_is(postgres: Callable[[], str]) -> None:
+    """Each of a hundred threads that settle failed calls at once holds one when it asks."""
+    engine = create_engine(open_engine(postgres()).url, pool_size=1, max_overflow=0, pool_timeout=5)
+    clock = ServerClock(engine)
+    with engine.connect():
+        began = time.monotonic()
+        assert abs((clock() - datetime.now(UTC)).total_seconds()) < 5
+        assert clock._asked is not None
+    assert time.monotonic() - began < 4
+    engine.dispose()
+
+
+def test_a_server_that_is_away_is_not_asked_by_everybody() -> None:
+    steady = [0.0]
+    clock = ServerClock(open_engine(f"postgresql://nobody@127.0.0.1:{free_ports(1)[0]}/nothing"), lambda: steady[0])
+    asked: list[float] = []
+
+    def unreachable() -> None:
+        asked.append(steady[0])
+        ask()
+
+    ask, clock._ask = clock._ask, unreachable  # type: ignore[method-assign]
+    for second in range(12):
+        steady[0] = float(second)
+        clock()
+    assert asked == [0, AGAIN_AFTER, 2 * AGAIN_AFTER]
 
 
 def test_sqlite_goes_by_the_machine(tmp_path: Path) -> None:

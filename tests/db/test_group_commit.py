@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Engine, event, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel import Session
 
 from packshot.db.engine import open_engine, writers_gate
@@ -207,3 +207,53 @@ def test_when_the_connection_breaks_nothing_is_believed_written(postgres: MakeUr
     assert said.count("broken") >= 1
     assert writers.run(lambda session: put(99, session)) == 99
     engine.dispose()
+
+
+def test_a_deadlock_ends_it_for_all_of_a_group(engine: Engine) -> None:
+    """What the others hold would be in its way again; each tries once more by itself."""
+    writers = GroupCommit(engine)
+    cause = sqlite3.OperationalError("as PostgreSQL's deadlock: another try may do")
+    cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    deadlock = OperationalError("UPDATE", {}, cause)
+
+    def one(number: int) -> int | Exception:
+        def act(session: Session) -> int:
+            if number == 3:
+                raise deadlock
+            return put(number, session)
+
+        try:
+            return writers.run(act)
+        except OperationalError as error:
+            return error
+
+    with ThreadPoolExecutor(6) as pool:
+        with nobody_writes(engine):
+            futures = [pool.submit(one, number) for number in (0, 1, 2, 3, 4, 5)]
+            while len(writers._queue) < 5:
+                threading.Event().wait(0.005)
+        said = [future.result(timeout=20) for future in futures]
+    assert [number for number in said if isinstance(number, int)] == lines(engine)
+    assert said.count(deadlock) >= 5
+
+
+def test_who_does_not_wait_any_more_stalls_nobody(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    writers = GroupCommit(engine)
+    event_of = threading.Event
+
+    class Interrupted(event_of):  # type: ignore[misc, valid-type]
+        def wait(self, timeout: float | None = None) -> bool:
+            raise _Interrupted
+
+    with ThreadPoolExecutor(4) as pool:
+        with nobody_writes(engine):
+            first = pool.submit(writers.run, lambda session: put(1, session))
+            while not writers._is_led or writers._queue:
+                event_of().wait(0.005)
+            monkeypatch.setattr("packshot.db.group_commit.threading.Event", Interrupted)
+            with pytest.raises(_Interrupted):
+                writers.run(lambda session: put(2, session))
+            monkeypatch.undo()
+            last = pool.submit(writers.run, lambda session: put(3, session))
+        assert (first.result(timeout=20), last.result(timeout=20)) == (1, 3)
+    assert lines(engine) == [1, 3]

@@ -17,7 +17,7 @@ from packshot.db.ledger import Ledger, register_store
 from packshot.db.moves import ALLOWED, Claim, IllegalMove
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Run, Store
 from packshot.db.types import JobState as S
-from packshot.errors import Billed, Code, PackshotError, ProviderError
+from packshot.errors import ArchiveError, Billed, Code, PackshotError, ProviderError
 from packshot.policy import Decision, Past, Verdict
 from tests.db import ledger_cases as cases
 from tests.db import racers
@@ -374,18 +374,34 @@ def test_an_answer_that_comes_after_its_lease_is_not_thrown_away(book: Book) -> 
     assert spent(book) == 2 * PRICE
 
 
-def test_an_answer_that_comes_after_another_call_was_made_changes_nothing(book: Book) -> None:
+def test_a_late_answer_changes_nothing_while_another_call_is_in_flight_and_counts_when_that_brought_nothing(
+    book: Book,
+) -> None:
     late, attempt = called(book)
     book.clock.advance(1001)
     recover(book.another_worker())
     claim, second = called(book)
-    for _ in ("while it is in the air", "after it came back empty"):
-        before = dump(book.engine)
-        with pytest.raises(IllegalMove):
-            book.ledger.received(late, attempt, received())
-        assert dump(book.engine) == before
-        if book.ledger.state(book.job) is S.CALLING:
-            book.ledger.not_received(claim, second, UNKNOWN, lambda past: HOLD)
+    before = dump(book.engine)
+    with pytest.raises(IllegalMove):
+        book.ledger.received(late, attempt, received())
+    assert dump(book.engine) == before
+    book.ledger.not_received(claim, second, UNKNOWN, lambda past: HOLD)
+    book.ledger.received(late, attempt, received())
+    assert book.ledger.state(book.job) is S.GENERATED
+    assert spent(book) == 2 * PRICE
+
+
+def test_a_late_answer_changes_nothing_when_another_call_brought_one(book: Book) -> None:
+    late, attempt = called(book)
+    book.clock.advance(1001)
+    recover(book.another_worker())
+    claim, second = called(book)
+    image = book.ledger.received(claim, second, received())
+    book.ledger.not_archived(image, ArchiveError(Code.SPOOL_MISSING, "gone"), lambda tries: HOLD)
+    before = dump(book.engine)
+    with pytest.raises(IllegalMove):
+        book.ledger.received(late, attempt, received())
+    assert dump(book.engine) == before
 
 
 def test_a_refusal_that_comes_after_its_lease_changes_nothing(book: Book) -> None:

@@ -35,6 +35,16 @@ def test_what_is_the_statements_fault_is_not_waited_for(engine: Engine) -> None:
         assert not is_away(error_of(run(engine, statement)))
 
 
+def test_a_value_that_cannot_be_sent_is_not_waited_for(postgres: Callable[[], str]) -> None:
+    engine = open_engine(postgres())
+
+    def send() -> None:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT :value"), {"value": "a NUL: \x00"})
+
+    assert not is_away(error_of(send))
+
+
 def test_a_full_sqlite_is_waited_for(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'small.db'}")
     with engine.connect() as connection:

@@ -13,9 +13,10 @@ import requests
 
 from packshot.db.queries import assets, unfinished
 from packshot.errors import Code
+from packshot.outcome import Outcome
 from packshot.report import Report
 from packshot.sandbox.seaweed import Seaweed
-from packshot.studio import Outcome, Studio
+from packshot.studio import Studio
 from tests.fixtures_prefect import PrefectApi, eventually
 from tests.fixtures_shop import Shop, opened_shop, write_catalog
 
