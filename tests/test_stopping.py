@@ -51,7 +51,7 @@ def test_with_a_run_the_first_signal_is_a_request(capfd: pytest.CaptureFixture[s
             os.kill(os.getpid(), signal.SIGINT)
     assert handlers() == before
     assert capfd.readouterr().err.splitlines() == [
-        "SIGTERM: no new calls; those in the air come home, within 0 s. Again: stop at once"
+        "SIGTERM: no new calls; waiting up to 0 s for those in flight. Again: stop at once"
     ]
     threading.Event().wait(0.3)  # the drain time is over, but so was the run: this process goes on
 
@@ -96,10 +96,10 @@ with switch.armed(0.1 if "drains" in sys.argv else 60), switch.on_signals(give_u
 @pytest.mark.parametrize(
     ("how", "last"),
     [
-        ("twice", "stopped at once: calls that were in the air are booked as unknown"),
-        ("drains", "stopped at once: calls that were in the air are booked as unknown"),
-        ("fails", "stopped at once (OSError): the next run settles what was in the air"),
-        ("hangs", "Ctrl-C: no new calls; those in the air come home, within 60 s. Again: stop at once"),
+        ("twice", "stopped at once: calls that were in flight are booked as unknown"),
+        ("drains", "stopped at once: calls that were in flight are booked as unknown"),
+        ("fails", "stopped at once (OSError): the next run settles what was in flight"),
+        ("hangs", "Ctrl-C: no new calls; waiting up to 60 s for those in flight. Again: stop at once"),
         ("closed", None),
     ],
 )

@@ -89,7 +89,7 @@ def test_nothing_waits_in_an_empty_database(packshot: Packshot) -> None:
 
 def test_the_list_is_for_people_and_for_programs(book: Book, packshot: Packshot) -> None:
     head, *lines = packshot().stdout.splitlines()
-    assert head.split()[:3] == ["key", "product", "of"]
+    assert head.split()[:3] == ["key", "product", "variant"]
     assert [line.split()[:2] for line in lines] == [[key[:8], f"p{n}"] for n, key in enumerate(keys(book)[:3])]
     assert "0.09  2026-03-01 12:00  no answer in 300 s" in lines[0]
     assert "https://cdn.example/shop/pub/shop/p1/packshot/abc.png" in lines[2]

