@@ -22,6 +22,9 @@ class Billed(StrEnum):
     UNKNOWN = "unknown"
 
 
+_WAS_IT_BILLED = "`packshot costs reconcile` finds out whether it was billed"
+
+
 class Code(StrEnum):
     """What went wrong. Members carry ``billed``, ``retryable``, ``stops_run`` and ``next_step``."""
 
@@ -71,39 +74,15 @@ class Code(StrEnum):
     RATE_LIMITED = "rate_limited", Billed.NO, True, False, "lower PACKSHOT_CONCURRENCY"
     OVERLOADED = "overloaded", Billed.NO, True, False, "run again later"
     BAD_GATEWAY = "bad_gateway", Billed.NO, True, False, "run again in a minute"
-    WRITE_FAILED = (
-        "write_failed",
-        Billed.NO,
-        True,
-        False,
-        "check the connection to APIYI: large requests do not get through",
-    )
+    WRITE_FAILED = "write_failed", Billed.NO, True, False, "check the connection to APIYI: large requests fail"
     CONNECT_FAILED = "connect_failed", Billed.NO, True, False, "check the network and PACKSHOT_APIYI_BASE_URL"
 
     # --- nobody can say whether this was billed ---------------------------------------------------------------
-    SERVER_ERROR = (
-        "server_error",
-        Billed.UNKNOWN,
-        True,
-        False,
-        "`packshot costs reconcile` finds out whether it was billed",
-    )
-    GATEWAY_TIMEOUT = (
-        "gateway_timeout",
-        Billed.UNKNOWN,
-        True,
-        False,
-        "`packshot costs reconcile` finds out whether it was billed",
-    )
-    TIMEOUT = "timeout", Billed.UNKNOWN, True, False, "`packshot costs reconcile` finds out whether it was billed"
-    CONNECTION_LOST = (
-        "connection_lost",
-        Billed.UNKNOWN,
-        True,
-        False,
-        "`packshot costs reconcile` finds out whether it was billed",
-    )
-    ANSWER_CUT = "answer_cut", Billed.UNKNOWN, True, False, "`packshot costs reconcile` finds out whether it was billed"
+    SERVER_ERROR = "server_error", Billed.UNKNOWN, True, False, _WAS_IT_BILLED
+    GATEWAY_TIMEOUT = "gateway_timeout", Billed.UNKNOWN, True, False, _WAS_IT_BILLED
+    TIMEOUT = "timeout", Billed.UNKNOWN, True, False, _WAS_IT_BILLED
+    CONNECTION_LOST = "connection_lost", Billed.UNKNOWN, True, False, _WAS_IT_BILLED
+    ANSWER_CUT = "answer_cut", Billed.UNKNOWN, True, False, _WAS_IT_BILLED
     NOT_JSON = "not_json", Billed.UNKNOWN, True, False, "check that PACKSHOT_APIYI_BASE_URL is the API, not a web page"
     INTERRUPTED = "interrupted", Billed.UNKNOWN, True, False, "nothing: the next run settles it"
 

@@ -31,8 +31,13 @@ def this_worker() -> str:
     return f"{MACHINE}:{os.getpid()}:{_start(os.getpid()) or _TOKEN}"
 
 
+def file_of_claim(claim: str) -> str:
+    """What the files of this claim's call are named in the spool: after the claim, so unlike any other's."""
+    return "call-" + claim.replace(":", "-")
+
+
 def claim_of_file(name: str) -> str:
-    """The claim that a call's files in the spool are named after, see ``Claim.spool_name``."""
+    """The claim that files in the spool are named after."""
     return name.removeprefix("call-").replace("-", ":")
 
 

@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -53,10 +53,14 @@ def open_engine(url: str) -> Engine:
         # Each image task holds a connection for milliseconds; a wave of finished calls may want many at once.
         return create_engine(
             parsed, pool_size=10, max_overflow=20, pool_pre_ping=True, hide_parameters=True,
-            connect_args={name: value for name, value in _LINE.items() if name not in parsed.query},
+            connect_args=_line_to(parsed),
         )  # fmt: skip
     except ModuleNotFoundError as error:
         raise _unusable(str(error)) from None
+
+
+def _line_to(url: URL) -> dict[str, int]:
+    return {name: value for name, value in _LINE.items() if name not in url.query}
 
 
 def _unusable(why: str) -> ConfigError:
@@ -125,8 +129,7 @@ def expect_many_rows(connection: Connection, expect: bool = True) -> None:
 
 def unpooled(engine: Engine) -> Engine:
     """The same PostgreSQL, each time by a new connection: for who must not wait for those that others hold."""
-    connect_args = {name: value for name, value in _LINE.items() if name not in engine.url.query}
-    return create_engine(engine.url, poolclass=NullPool, hide_parameters=True, connect_args=connect_args)
+    return create_engine(engine.url, poolclass=NullPool, hide_parameters=True, connect_args=_line_to(engine.url))
 
 
 @lru_cache(maxsize=8)

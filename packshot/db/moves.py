@@ -19,7 +19,7 @@ from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, ta
 from packshot.db.types import JobState as S
 from packshot.errors import Billed, Code, PackshotError, code_of
 from packshot.policy import REFUSALS, Decision, Past, Verdict
-from packshot.worker import this_worker
+from packshot.worker import file_of_claim, this_worker
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Claim:
     def spool_name(self) -> str:
         """What the files of this claim's call are named: after the claim, so unlike any other's, also of another
         database, and with the name of the process that writes them."""
-        return "call-" + (self.job.claimed_by or "").replace(":", "-")
+        return file_of_claim(self.job.claimed_by or "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -57,15 +57,17 @@ def lines(engine: Engine) -> list[int]:
         return [row[0] for row in connection.exec_driver_sql("SELECT number FROM line ORDER BY number")]
 
 
-def wave(writers: GroupCommit, engine: Engine, numbers: list[int]) -> list[int | Exception]:
-    """All at once: nobody writes until every thread stands in the queue."""
+def wave(
+    writers: GroupCommit, engine: Engine, numbers: Sequence[int], act: Callable[[int, Session], int] = put
+) -> list[int | Exception]:
+    """All at once: nobody writes until every thread stands in the queue. What each got, a number or an error."""
 
     def one(number: int) -> int | Exception:
         try:
-            result = writers.run(lambda session: put(number, session))
-            assert number in lines(engine), "told before it was committed"
-        except DBAPIError as error:
+            result = writers.run(lambda session: act(number, session))
+        except Exception as error:  # noqa: BLE001
             return error
+        assert number in lines(engine), "told before it was committed"
         return result
 
     with ThreadPoolExecutor(len(numbers)) as pool:
@@ -123,27 +125,15 @@ def test_when_the_transaction_ends_nothing_after_it_slips_through(engine: Engine
     """A full disk makes SQLite roll back by itself; parts after it would be committed one by one."""
     writers = GroupCommit(engine)
 
-    def one(number: int) -> str:
-        def act(session: Session) -> int:
-            put(number, session)
-            if number == 3:
-                session.connection().exec_driver_sql("ROLLBACK")
-                raise sqlite3.OperationalError("database or disk is full")
-            return number
+    def act(number: int, session: Session) -> int:
+        put(number, session)
+        if number == 3:
+            session.connection().exec_driver_sql("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+        return number
 
-        try:
-            writers.run(act)
-        except Exception as error:  # noqa: BLE001
-            return str(error)
-        return "written"
-
-    with ThreadPoolExecutor(8) as pool:
-        with nobody_writes(engine):
-            futures = [pool.submit(one, number) for number in range(8)]
-            while len(writers._queue) < 7:
-                threading.Event().wait(0.005)
-        said = [future.result(timeout=20) for future in futures]
-    assert [number for number, words in enumerate(said) if words == "written"] == lines(engine)
+    said = wave(writers, engine, range(8), act)
+    assert [number for number in said if isinstance(number, int)] == lines(engine)
     assert 3 not in lines(engine)
     assert writers.run(lambda session: put(99, session)) == 99
 
@@ -184,55 +174,31 @@ def test_when_the_connection_breaks_nothing_is_believed_written(postgres: MakeUr
         connection.exec_driver_sql("CREATE TABLE line (number INTEGER PRIMARY KEY)")
     writers = GroupCommit(engine)
 
-    def one(number: int) -> str:
-        def act(session: Session) -> int:
-            put(number, session)
-            if number == 3:
-                session.connection().exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
-            return number
+    def act(number: int, session: Session) -> int:
+        put(number, session)
+        if number == 3:
+            session.connection().exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+        return number
 
-        try:
-            writers.run(act)
-        except DBAPIError:
-            return "broken"
-        return "written"
-
-    with ThreadPoolExecutor(8) as pool:
-        with nobody_writes(engine):
-            futures = [pool.submit(one, number) for number in range(8)]
-            while len(writers._queue) < 7:
-                threading.Event().wait(0.005)
-        said = [future.result(timeout=20) for future in futures]
-    assert [number for number, words in enumerate(said) if words == "written"] == lines(engine)
-    assert said.count("broken") >= 1
+    said = wave(writers, engine, range(8), act)
+    assert [number for number in said if isinstance(number, int)] == lines(engine)
+    assert any(isinstance(broken, DBAPIError) for broken in said)
     assert writers.run(lambda session: put(99, session)) == 99
     engine.dispose()
 
 
 def test_a_deadlock_ends_it_for_all_of_a_group(engine: Engine) -> None:
     """What the others hold would be in its way again; each tries once more by itself."""
-    writers = GroupCommit(engine)
     cause = sqlite3.OperationalError("as PostgreSQL's deadlock: another try may do")
     cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
     deadlock = OperationalError("UPDATE", {}, cause)
 
-    def one(number: int) -> int | Exception:
-        def act(session: Session) -> int:
-            if number == 3:
-                raise deadlock
-            return put(number, session)
+    def act(number: int, session: Session) -> int:
+        if number == 3:
+            raise deadlock
+        return put(number, session)
 
-        try:
-            return writers.run(act)
-        except OperationalError as error:
-            return error
-
-    with ThreadPoolExecutor(6) as pool:
-        with nobody_writes(engine):
-            futures = [pool.submit(one, number) for number in (0, 1, 2, 3, 4, 5)]
-            while len(writers._queue) < 5:
-                threading.Event().wait(0.005)
-        said = [future.result(timeout=20) for future in futures]
+    said = wave(GroupCommit(engine), engine, range(6), act)
     assert [number for number in said if isinstance(number, int)] == lines(engine)
     assert said.count(deadlock) >= 5
 
