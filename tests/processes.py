@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 
 @contextmanager
 def in_background(
@@ -26,36 +28,21 @@ def in_background(
             process.wait()
 
 
-def _table() -> list[tuple[int, int, str]]:
-    """(process, its parent, when it began) of every process that is not a zombie."""
-    if Path("/proc/self/stat").exists():
-        found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                text = stat.read_text(errors="replace")
-            except OSError:  # it has just ended
-                continue
-            fields = text.rpartition(")")[2].split()
-            if fields[0] != "Z":
-                found.append((int(stat.parent.name), int(fields[1]), fields[19]))
-        return found
-    listed = subprocess.run(["ps", "-axo", "pid=,ppid=,lstart="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    return [(int(pid), int(parent), began) for pid, parent, began in rows]
+def descendants(of: int) -> set[psutil.Process]:
+    """The children of a process, their children, and so on; none of one that has ended."""
+    try:
+        return set(psutil.Process(of).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return set()
 
 
-def descendants(of: int) -> set[tuple[int, str]]:
-    """(process, when it began) of the children of a process, their children, and so on."""
-    table = _table()
-    found: set[tuple[int, str]] = set()
-    parents = {of}
-    while parents:
-        children = {(pid, began) for pid, parent, began in table if parent in parents}
-        found |= children
-        parents = {pid for pid, _ in children}
-    return found
+def alive(processes: set[psutil.Process]) -> set[psutil.Process]:
+    """Those that are still there, and do not only wait for their parent to notice that they have ended."""
+    return {process for process in processes if process.is_running() and not _has_ended(process)}
 
 
-def alive(processes: set[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Those that are still there."""
-    return processes & {(pid, began) for pid, _, began in _table()}
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from PIL import Image
@@ -23,7 +24,7 @@ from tests.fixtures_prefect import eventually
 from tests.fixtures_shop import ROOT
 from tests.processes import alive, descendants
 
-Processes = set[tuple[int, str]]
+Processes = set[psutil.Process]
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +57,14 @@ def watched(process: subprocess.Popen[str]) -> tuple[str, str, Processes]:
     """(standard output, standard error, every process that it started) when it has ended."""
     children: Processes = set()
     deadline = time.monotonic() + 150
-    while process.poll() is None and time.monotonic() < deadline:
-        children |= descendants(process.pid)
-        time.sleep(0.2)
-    process.kill()
-    return *process.communicate(), children
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            children |= descendants(process.pid)
+            time.sleep(0.2)
+    finally:
+        process.kill()
+        out, err = process.communicate()
+    return out, err, children
 
 
 def images(project: Path) -> list[dict[str, Any]]:

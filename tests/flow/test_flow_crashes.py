@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from sqlmodel import Session, col, select
 
 from packshot.db.queries import assets
@@ -41,9 +41,9 @@ def test_worker_and_flow_killed_with_ten_calls_in_the_air(shop: Shop, prefect: P
         eventually(lambda: shop.emulator.health()["in_flight"] == 10, 60)
         family = descendants(process.pid)
         process.kill()
-        for pid, _ in family:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for child in family:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         eventually(lambda: not alive(family))
     assert prefect.flow_run(created["id"])["state_type"] == "RUNNING"  # nobody is left to tell
 
