@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
-from packshot.catalog.images import refusal, under_root
+from packshot.catalog.images import is_usual, refusal, under_root
 from packshot.catalog.model import Product
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.price import read_price
@@ -106,10 +106,13 @@ class Builder:
         self.beside = beside
         """Opens another file in the catalog's place, its header found."""
         self._cleaned = {"": ""}
+        self._as_written: set[str] = set()
+        """Those of the cleaned texts that say something and were clean already."""
         self._title = "", ""
         """The title that was looked at last, as it is and clean: :meth:`product` follows upon :meth:`problem`."""
         self._catalog = catalog
         self._media_root = options.media_root
+        self._currency = options.currency
         self._statuses = {status.strip().casefold() for status in options.statuses}
 
     def fallback_key(self, draft: Draft) -> str:
@@ -164,33 +167,35 @@ class Builder:
         raw, title = self._title
         if raw is not draft.title or len(title) > TITLE_MAX:
             title = self._text(draft.title, TITLE_MAX, "title", name)
-        attributes = {}
-        for attribute, value in draft.attributes.items():
-            text = known(value) or self._repeated(value, "attribute", name)
-            if text:
-                attributes[attribute] = text
-        # By position, because a million of them are made: the order of the fields.
-        return Product(
-            self._catalog,
-            name,
-            variant_key,
-            draft.sku or None,
-            title,
-            self._text(draft.description, DESCRIPTION_MAX, "description", name),
-            known(draft.category) or self._repeated(draft.category, "category", name),
-            known(draft.brand) or self._repeated(draft.brand, "brand", name),
-            attributes,
-            self._image_refs(draft.image_refs, name) if draft.image_refs else (),
-            (known(draft.status) or self._repeated(draft.status, "status", name)).casefold(),
-            amount,
-            currency,
-            record.source,
-            record.number,
-            record.line,
+        attributes = draft.attributes
+        if not self._as_written.issuperset(attributes.values()):
+            cleaned = ((key, known(raw) or self._repeated(raw, "attribute", name)) for key, raw in attributes.items())
+            attributes = {key: text for key, text in cleaned if text}
+        # By position and without a call between, because a million of them are made: the order of the fields.
+        return tuple.__new__(
+            Product,
+            (
+                self._catalog,
+                name,
+                variant_key,
+                draft.sku or None,
+                title,
+                self._text(draft.description, DESCRIPTION_MAX, "description", name),
+                known(draft.category) or self._repeated(draft.category, "category", name),
+                known(draft.brand) or self._repeated(draft.brand, "brand", name),
+                attributes,
+                self._image_refs(draft.image_refs, name) if draft.image_refs else (),
+                (known(draft.status) or self._repeated(draft.status, "status", name)).casefold(),
+                amount,
+                currency,
+                record.source,
+                record.number,
+                record.line,
+            ),
         )
 
     def _price(self, draft: Draft) -> tuple[Decimal | None, str]:
-        price = read_price(draft.price, draft.currency or self.options.currency)
+        price = read_price(draft.price, draft.currency or self._currency)
         if price is None:
             self.tally.remark("price that is no amount left out, product", draft.product_key)
             return None, ""
@@ -204,7 +209,10 @@ class Builder:
             if len(raw) <= _REMEMBERED_LENGTH:
                 if len(self._cleaned) >= _REMEMBERED:
                     self._cleaned.clear()
+                    self._as_written.clear()
                 self._cleaned[raw] = text
+                if text and text == raw:
+                    self._as_written.add(raw)
         return text
 
     def _text(self, raw: str, limit: int, what: str, name: str) -> str:
@@ -217,6 +225,8 @@ class Builder:
         return shorten(text, limit)
 
     def _image_refs(self, refs: list[str], name: str) -> tuple[str, ...]:
+        if len(refs) == 1 and not self._media_root and is_usual(refs[0]):
+            return (refs[0],)
         good: dict[str, None] = {}
         for ref in refs:
             ref = under_root(ref, self._media_root) if self._media_root else ref

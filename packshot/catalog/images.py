@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
 
 _MAX = 2048
-_USUAL = re.compile(r"https?://[a-zA-Z0-9.-]{1,200}(?::\d{1,4})?/[!#-;=?-Z_a-z~]{0,1500}")
+is_usual = re.compile(r"https?://[a-zA-Z0-9.-]{1,200}(?::\d{1,4})?/[!#-;=?-Z_a-z~]{0,1500}").fullmatch
 """What nearly all references look like; taken without a closer look."""
 
 
@@ -55,7 +55,7 @@ def under_root(ref: str, root: str) -> str:
 
 def refusal(ref: str) -> str:
     """Why this reference is not taken, or an empty string when it is."""
-    if _USUAL.fullmatch(ref):
+    if is_usual(ref):
         return ""
     if len(ref) > _MAX:
         return f"longer than {_MAX} characters"

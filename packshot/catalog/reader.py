@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from packshot.catalog import formats
@@ -88,9 +89,11 @@ class CatalogReader:
         return self._items(self._tally, book)
 
     def _items(self, tally: Tally, book: KeyBook) -> Iterator[Product | Reject]:
-        for part in self.parts:
+        def items(part: Part) -> Iterator[Product | Reject]:
             builder = Builder(self.name, self.options, tally, book, partial(self._beside, part))
-            yield from part.format.items(part.table, part.mapping, builder)
+            return part.format.items(part.table, part.mapping, builder)
+
+        return chain.from_iterable(map(items, self.parts))
 
     def _beside(self, part: Part, name: str) -> Table:
         table = open_table(part.source.beside(name), self.options)

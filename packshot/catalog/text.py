@@ -50,7 +50,7 @@ _NO_TAG = re.compile(r"<(?![a-zA-Z/!?][^<>]*>)")
 # of blocks. They leave a blank, so that no two pieces of text can grow together to a tag or an entity.
 _BLOCK = (
     r"""</?(?:p|br|ul|ol|li|div|h[1-6]|hr|table|tbody|thead|tr|td|th)"""
-    r"""(?:\s+[a-zA-Z-]+(?:="[^"<>&]*"|='[^'<>&]*')?)*+\s*/?>"""
+    r"""(?:>|(?:\s+[a-zA-Z-]+(?:="[^"<>&]*"|='[^'<>&]*')?)*+\s*/?>)"""
 )
 _BLOCKS = re.compile(f"{_BLOCK}(?:{_BLOCK})*+", re.IGNORECASE)
 

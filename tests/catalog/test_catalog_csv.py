@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import io
 from pathlib import Path
 
 import pytest
 
-from packshot.catalog import CatalogOptions, open_catalog
+from packshot.catalog import CatalogOptions, draft, open_catalog
 from packshot.catalog.tables import text as records
 from packshot.errors import Code
 from tests.catalog.catalog_files import read, read_all, write
@@ -333,11 +332,29 @@ def test_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [3, 5, 17])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_where_a_block_ends_makes_no_difference(monkeypatch: pytest.MonkeyPatch, end: str, block: int) -> None:
+def test_where_a_block_ends_makes_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, block: int
+) -> None:
     text = end.join(['a,"b,c"', f'"two{end}lines",d', "", "x,ü", '"q""q",1', ""])
-    whole = list(records._rows(records.Lines(io.StringIO(text, newline="")), ","))
+    path = write(tmp_path, text.encode())
+    table = open_catalog(path, CatalogOptions(mapping={"product_key": "a", "title": "b,c"})).parts[0].table
+    whole = list(table.records())
     monkeypatch.setattr(records, "_BLOCK", block)
-    assert list(records._rows(records.Lines(io.StringIO(text, newline="")), ",")) == whole
-    assert [(line, cells[0] if cells else "") for line, cells, _ in whole] == [
-        (1, "a"), (2, f"two{end}lines"), (4, ""), (5, "x"), (6, 'q"q'),
+    assert list(table.records()) == whole
+    assert [(record.number, record.line, record.cells) for record in whole] == [
+        (1, 2, (f"two{end}lines", "d")), (2, 4, ()), (3, 5, ("x", "ü")), (4, 6, ('q"q', "1")),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("remembered", [0, 1, 2, 1000])
+def test_attributes_are_clean_whatever_is_remembered_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    monkeypatch.setattr(draft, "_REMEMBERED", remembered)
+    colours = ["red", "", "<b>red</b>", "sea &amp; sand", "red", "", "&nbsp;", "sky", "sea &amp; sand", "", "red"]
+    rows = "".join(f"{number},Mug,Colour,{colour}\n" for number, colour in enumerate(colours, start=1))
+    _, products, _ = read(write(tmp_path, f"sku,title,Attribute 1 name,Attribute 1 value(s)\n{rows}"))
+    clean = ["red", "", "red", "sea & sand", "red", "", "", "sky", "sea & sand", "", "red"]
+    assert [dict(product.attributes) for product in products] == [
+        {"colour": colour} if colour else {} for colour in clean
+    ]

@@ -85,15 +85,16 @@ def draft_reader(
     def read(record: Record) -> Draft:
         cells = record.cells
         draft = Draft(*texts((*cells, "")))
+        stated = draft.attributes
         for target, found in several:
             setattr(draft, target, next((cells[place] for place in found if cells[place]), ""))
         for name_place, value_place in pairs:
             name = attribute_name(cells[name_place])
             if name:
-                draft.attributes[name] = cells[value_place]
+                stated[name] = cells[value_place]
         for name, place in attributes:
-            if cells[place]:
-                draft.attributes[name] = cells[place]
+            if text := cells[place]:
+                stated[name] = text
         for place in images:
             if cells[place]:
                 draft.image_refs += split_refs(cells[place], separator)

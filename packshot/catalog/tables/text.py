@@ -119,28 +119,6 @@ def _split(block: str) -> list[str]:
     return block.splitlines(keepends=True)
 
 
-def _rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, tuple[str, ...], Fault | None]]:
-    """(first line, stripped cells, fault) for each logical record, the header included."""
-    csv.field_size_limit(max(csv.field_size_limit(), CELL_MAX))
-    reader = csv.reader(iter(lines), delimiter=delimiter, skipinitialspace=True)
-    strip = str.strip
-    line, more = 1, True
-    while more:
-        try:
-            for row in reader:
-                fault = lines.take_fault() if lines.fault else None
-                if lines.ended:  # csv asked for more lines to finish this record: only a cell still open does that
-                    fault = Code.OPEN_QUOTE, f"a quoted cell that begins in this record (line {line}) never ends"
-                yield line, tuple(map(strip, row)), fault
-                line = reader.line_num + 1
-            more = False
-        except csv.Error as error:
-            # Reading goes on at the next line: if the cell was open by mistake, the rest of the file is saved.
-            lines.take_fault()
-            yield line, (), (Code.BAD_FIELD, f"the record is not readable as CSV: {error}")
-            line = reader.line_num + 1
-
-
 class DelimitedText:
     """A :class:`~packshot.catalog.tables.Table` of delimited text."""
 
@@ -161,48 +139,72 @@ class DelimitedText:
 
     def top(self) -> list[TopRow]:
         rows: list[TopRow] = []
-        with self._file.open("\n") as text:
-            for line, cells, fault in _rows(Lines(text), self.delimiter):
-                if fault and not rows:
-                    raise bad_catalog(self.label, f"has a header that cannot be read: {fault[1]}")
-                if fault:
-                    break
-                if any(cells) and not is_separator_line(self.delimiter.join(cells)):
-                    rows.append(TopRow(line, list(cells)))
-                if len(rows) == TOP:
-                    break
+        for record in self._records():
+            if isinstance(record, Unreadable) and not rows:
+                raise bad_catalog(self.label, f"has a header that cannot be read: {record.message}")
+            if isinstance(record, Unreadable):
+                break
+            if any(record.cells) and not is_separator_line(self.delimiter.join(record.cells)):
+                rows.append(TopRow(record.line, list(record.cells)))
+            if len(rows) == TOP:
+                break
         return rows
 
     def begin_below(self, line: int) -> None:
-        with self._file.open("\n") as text:
-            for begins, cells, fault in _rows(Lines(text), self.delimiter):
-                if begins == line and fault:
-                    raise bad_catalog(self.label, f"has a header that cannot be read: {fault[1]}")
-                if begins == line:
-                    self._header_line, self.header = line, unique_names(self.label, cells)
-                    return
-                if begins > line:
-                    break
+        for record in self._records():
+            if record.line == line and isinstance(record, Unreadable):
+                raise bad_catalog(self.label, f"has a header that cannot be read: {record.message}")
+            if record.line == line:
+                self._header_line, self.header = line, unique_names(self.label, record.cells)
+                return
+            if record.line > line:
+                break
         raise bad_catalog(self.label, f"has no record that begins on line {line}, where its header was said to be")
 
     def records(self) -> Iterator[Record | Unreadable]:
-        source, width = self.name, len(self.header)
+        return self._records(self._header_line, len(self.header))
+
+    def _records(self, below: int = 0, width: int | None = None) -> Iterator[Record | Unreadable]:
+        """Logical records that begin below this line; of any width where none is asked for."""
+        csv.field_size_limit(max(csv.field_size_limit(), CELL_MAX))
+        source, strip, number, begins, more = self.name, str.strip, 0, 1, True
         with self._file.open("\n") as text:
-            rows = _rows(Lines(text), self.delimiter)
-            for line, _, _ in rows:
-                if line >= self._header_line:
-                    break
-            for number, (line, cells, fault) in enumerate(rows, start=1):
-                if len(cells) == width and not fault:
-                    yield Record(source, number, line, cells)
-                elif fault:
-                    yield Unreadable(source, number, line, *fault, cells)
-                elif not any(cells):
-                    yield Record(source, number, line, ())
-                elif self._drop_surplus and not any(cells[width:]) and len(cells) > width:
-                    yield Record(source, number, line, cells[:width])
-                else:
-                    yield Unreadable(source, number, line, Code.BAD_WIDTH, self._width_message(cells, width), cells)
+            lines = Lines(text)
+            reader = csv.reader(iter(lines), delimiter=self.delimiter, skipinitialspace=True)
+            while more:
+                try:
+                    for row in reader:
+                        line, begins = begins, reader.line_num + 1
+                        fault = lines.take_fault() if lines.fault else None
+                        if line <= below:
+                            continue
+                        number += 1
+                        if lines.ended:  # csv asked for more lines to finish this record: only an open cell does that
+                            told = f"a quoted cell that begins in this record (line {line}) never ends"
+                            fault = Code.OPEN_QUOTE, told
+                        cells = tuple(map(strip, row))
+                        if fault:
+                            yield Unreadable(source, number, line, *fault, cells)
+                        elif width is None or len(cells) == width:
+                            yield tuple.__new__(Record, (source, number, line, cells))
+                        else:
+                            yield self._misfit(number, line, cells, width)
+                    more = False
+                except csv.Error as error:
+                    # Reading goes on at the next line: if the cell was open by mistake, the rest of the file is saved.
+                    lines.take_fault()
+                    line, begins = begins, reader.line_num + 1
+                    if line > below:
+                        number += 1
+                        message = f"the record is not readable as CSV: {error}"
+                        yield Unreadable(source, number, line, Code.BAD_FIELD, message)
+
+    def _misfit(self, number: int, line: int, cells: tuple[str, ...], width: int) -> Record | Unreadable:
+        if not any(cells):
+            return Record(self.name, number, line, ())
+        if self._drop_surplus and len(cells) > width and not any(cells[width:]):
+            return Record(self.name, number, line, cells[:width])
+        return Unreadable(self.name, number, line, Code.BAD_WIDTH, self._width_message(cells, width), cells)
 
     def _width_message(self, cells: tuple[str, ...], wanted: int) -> str:
         message = f"the record has {len(cells)} cells, the header {wanted}"
