@@ -21,7 +21,7 @@ def split_refs(cell: str, separator: str) -> list[str]:
     cell = cell.strip()
     if not cell:
         return []
-    if cell.startswith("["):
+    if cell[0] == "[":
         try:
             items = json.loads(cell)
         except (ValueError, RecursionError):

@@ -19,6 +19,7 @@ from packshot.catalog.text import attribute_name
 
 NAME = "csv"
 product_begins = None  # each record says itself what it is
+_EMPTY = ("",)  # the cell of what the table has no column for
 
 # WooCommerce: "Attribute 1 name" and "Attribute 1 value(s)", in German too; Spryker: attribute_key_1 and value_1.
 _PAIRS = (
@@ -84,7 +85,7 @@ def draft_reader(
 
     def read(record: Record) -> Draft:
         cells = record.cells
-        draft = Draft(*texts((*cells, "")))
+        draft = Draft(*texts(cells + _EMPTY))
         stated = draft.attributes
         for target, found in several:
             setattr(draft, target, next((cells[place] for place in found if cells[place]), ""))
