@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from functools import lru_cache
 
 _AMOUNT = re.compile(r"\d[\d.,' \u00a0\u202f]*")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")  # by two in India: 1,23,456
@@ -14,7 +13,6 @@ _SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₫": "VND", "�
 _CODE = re.compile(r"(?<![A-Za-z])([A-Z]{3})(?![A-Za-z])")
 
 
-@lru_cache(maxsize=1 << 14)  # many products have the same price
 def read_price(text: str, currency: str) -> tuple[Decimal, str] | None:
     """Amount and ISO 4217 currency (``currency`` where the text names none); None for what is no single amount.
 
