@@ -117,7 +117,7 @@ class Studio:
             return self._make(job_id)
 
     def _make(self, job_id: int) -> Outcome:
-        claim = self.ledger.claim(job_id, received_only=self.stopped or self.run_id is None)
+        claim = self.ledger.claim(job_id, self.run_id, received_only=self.stopped or self.run_id is None)
         if claim is None:
             return Outcome(job_id, self.ledger.state(job_id))
         if claim.generation:

@@ -41,9 +41,14 @@ def claim_of_file(name: str) -> str:
     return name.removeprefix("call-").replace("-", ":")
 
 
-def new_claim(worker: str) -> str:
+def claims_of(worker: str, run_id: int | None) -> str:
+    """What the names of this worker's claims for this run begin with."""
+    return f"{worker}:{run_id or 0}:"
+
+
+def new_claim(worker: str, run_id: int | None = None) -> str:
     """A name for one claim of this worker: two claims of the same job never have the same one."""
-    return f"{worker}:{secrets.token_hex(6)}"
+    return f"{claims_of(worker, run_id)}{secrets.token_hex(6)}"
 
 
 def life_of(worker: str | None) -> Life:

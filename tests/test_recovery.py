@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +19,9 @@ from packshot.errors import Code, ProviderError
 from packshot.options import RunOptions
 from packshot.policy import Decision, Verdict
 from packshot.recovery import Recovered, recover
-from packshot.run import break_off, give_up_run, start_run
+from packshot.run import break_off, finish_run, give_up_run, start_run
 from packshot.sandbox.seaweed import Seaweed
+from packshot.settings import Settings
 from packshot.studio import Studio
 from tests.fixtures_prefect import eventually
 from tests.fixtures_shop import Shop, opened_shop, write_catalog
@@ -125,14 +126,37 @@ def test_an_image_is_left_to_the_machine_that_has_it_and_held_when_that_takes_to
     assert (outcome.state, outcome.code) == (JobState.HELD, Code.SPOOL_MISSING)
 
 
-def test_giving_up_one_run_leaves_the_other_one_alone(shop: Shop) -> None:
+@pytest.mark.parametrize("catalog", ["c.csv", "d.csv"], ids=["the same catalog", "another catalog"])
+def test_giving_up_one_run_leaves_the_other_one_alone(shop: Shop, catalog: str) -> None:
     one, [job] = begin(shop, 1)
-    assert one.ledger.claim(job)
-    other = start_run(shop.settings, RunOptions(catalog=str(write_catalog(shop.folder / "d.csv", 1))), None)
+    assert one.ledger.claim(job, one.run_id)
+    other = start_run(shop.settings, RunOptions(catalog=str(write_catalog(shop.folder / catalog, 1))), None)
     give_up_run(shop.settings, other.run_id)
     with Session(shop.engine) as session:
         assert session.get_one(ImageJob, job).state == "claimed"
         assert session.exec(select(Run.state).order_by(col(Run.id))).all() == ["running", "stopped"]
+
+
+@pytest.mark.parametrize("end", [finish_run, give_up_run])
+def test_a_run_that_ends_leaves_the_calls_of_another_over_the_same_catalog(
+    shop: Shop, end: Callable[[Settings, int], object]
+) -> None:
+    """Both in one process, as when a program starts one while the other is at work."""
+    shop.emulator.latency = 0.8
+    one, [job] = begin(shop, 1)
+    other, [same] = begin(shop, 1)
+    assert (same, other.run_id) == (job, 2)
+    with ThreadPoolExecutor(1) as pool, one.client:
+        made = pool.submit(one.make, job)
+        eventually(lambda: shop.emulator.health()["in_flight"])
+        end(shop.settings, 2)
+        with Session(shop.engine) as session:
+            assert session.exec(select(Attempt.settled_at)).all() == [None]
+            assert session.get_one(ImageJob, job).state == "calling"
+        assert made.result().state is JobState.ARCHIVED
+    with Session(shop.engine) as session:
+        [call] = session.exec(select(Attempt)).all()
+    assert (call.run_id, call.code, call.billed, shop.emulator.calls) == (one.run_id, None, "yes", 1)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from sqlmodel import Session, col, select
 
 from packshot.db.ledger import Ledger
 from packshot.db.moves import ALLOWED, Claim
-from packshot.db.tables import Attempt, Generation, ImageJob, Product, RunJob
+from packshot.db.tables import Attempt, Generation, ImageJob, Product
 from packshot.db.types import JobState as S
 from packshot.db.upsert import chunks
 from packshot.errors import Code
-from packshot.worker import life_of, new_claim
+from packshot.worker import claims_of, life_of, new_claim
 
 _TAKEN = (S.CLAIMED, S.CALLING, S.GENERATED)
 
@@ -43,7 +43,7 @@ def take_over(ledger: Ledger, given_up: int | None = None) -> Abandoned:
 
     def wanted(name: str, lease_until: datetime | None) -> bool:
         if given_up is not None:
-            return name.startswith(f"{ledger.worker}:")
+            return name.startswith(claims_of(ledger.worker, given_up))
         return is_abandoned(name, lease_until, ledger.now())
 
     def take(session: Session) -> Abandoned:
@@ -51,8 +51,6 @@ def take_over(ledger: Ledger, given_up: int | None = None) -> Abandoned:
         claims = select(ImageJob.claimed_by, ImageJob.lease_until).where(
             col(ImageJob.state).in_(_TAKEN), col(ImageJob.claimed_by).is_not(None)
         )
-        if given_up is not None:
-            claims = claims.join(RunJob, col(RunJob.job_id) == col(ImageJob.id)).where(RunJob.run_id == given_up)
         names = sorted({name for name, lease_until in session.exec(claims) if name and wanted(name, lease_until)})
         for chunk in chunks(names):
             jobs = session.exec(

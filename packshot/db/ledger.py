@@ -78,12 +78,13 @@ class Ledger(Moves):
         return self.read(lambda session: S(session.exec(select(ImageJob.state).where(ImageJob.id == job_id)).one()))
 
     # --- claiming ---------------------------------------------------------------------------------------------
-    def claim(self, job_id: int, *, received_only: bool = False) -> Claim | None:
+    def claim(self, job_id: int, run_id: int | None = None, *, received_only: bool = False) -> Claim | None:
         """Take a job to work on, or None when it is not free: done, held, waiting for ``retry_at``, or another's.
 
-        ``received_only``: only if its image was paid for and is still to be brought home.
+        ``run_id``: the run that it is taken for, which gives it up at its end. ``received_only``: only if its image was
+        paid for and is still to be brought home.
         """
-        name = new_claim(self.worker)
+        name = new_claim(self.worker, run_id)
         statement = _CLAIM_RECEIVED if received_only else _CLAIM
 
         def take(session: Session) -> Claim | None:
