@@ -92,6 +92,7 @@ class FlatCatalog:
         self._falls_back = bool(builder.options.key_fallback)
         self._last_counts = builder.options.on_duplicate == "last"
         self._last = Draft()
+        self._plain = not (self._has_variants or parents or self._falls_back or self._last_counts)
 
     def settle(self, record: Record, draft: Draft | None) -> Product | Reject | None:
         """None means: counted as a continuation."""
@@ -99,6 +100,8 @@ class FlatCatalog:
             self._tally.continuation()
             return None
         draft.clean_keys()
+        if self._plain:
+            return self._settle_plain(record, draft)
         nameless, for_all = False, draft.is_parent
         if self._parents is not None and not draft.is_parent:
             nameless = not (draft.variant_key or draft.sku or draft.product_key)
@@ -112,6 +115,22 @@ class FlatCatalog:
             self._tally.continuation()
             return None
         return self._settle_key(record, draft, nameless, for_all)
+
+    def _settle_plain(self, record: Record, draft: Draft) -> Product | Reject | None:
+        """Every record is a product of its own, under its own key, and the first one counts."""
+        builder, book, key = self._builder, self._builder.book, draft.product_key
+        variant = draft.variant_key or (draft.sku if draft.sku != key else "")
+        problem = builder.key_problem(draft)
+        if not problem:
+            identity = book.key(key, variant, "")
+            first = book.first(record, identity)
+            if first is not None:
+                return self._again(record, draft, variant, *first)
+            problem = builder.problem(draft)
+        if problem:
+            return self._tally.reject(record, *problem, key[:KEY_MAX])
+        book.add(record, identity)
+        return self._tally.accept(builder.product(draft, record, ""))
 
     def _settle_key(self, record: Record, draft: Draft, nameless: bool, for_all: bool) -> Product | Reject | None:
         """Of a draft whose family is known. ``nameless``: a variant that has no key of its own; ``for_all``: the
