@@ -78,12 +78,14 @@ class _Column:
 def with_suggestion(error: UnmappedColumns, table: Table) -> UnmappedColumns:
     """The error with the mapping that the first records suggest, in its message and as ``details["suggested"]``."""
     found = suggest(table.header, _sample(table), error.details["known"])
-    if not found:
-        missing = [target for target in ("product_key", "title") if target not in error.details["known"]]
-        hint = f"Map what holds it: {mapping_flags({target: ['COLUMN'] for target in missing})}"
-    else:
-        hint = f"Perhaps: {mapping_flags(found)} (in catalog.yaml: {mapping_yaml(found)})"
-    return UnmappedColumns(error.code, f"{error.message}. {hint}", **error.details, suggested=found)
+    known = {*error.details["known"], *found}
+    missing = {target: ["COLUMN"] for target in ("product_key", "title") if target not in known}
+    hints = [error.message]
+    if found:
+        hints.append(f"Perhaps: {mapping_flags(found)} (in catalog.yaml: {mapping_yaml(found)})")
+    if missing:
+        hints.append(f"Map what holds {'the rest' if found else 'it'}: {mapping_flags(missing)}")
+    return UnmappedColumns(error.code, ". ".join(hints), **error.details, suggested=found)
 
 
 def suggestion_for(table: Table, mapping: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

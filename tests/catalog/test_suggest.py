@@ -119,6 +119,14 @@ def test_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:
     assert caught.value.details["suggested"] == {}
 
 
+def test_what_no_column_looks_like_is_asked_for_beside_what_one_does(tmp_path: Path) -> None:
+    text = "Artikelnummer;Farbe;Bild\nA-1;rot;https://s.example/a.jpg\nA-2;blau;https://s.example/b.jpg\n"
+    with pytest.raises(UnmappedColumns) as caught:
+        open_catalog(write(tmp_path, text))
+    assert caught.value.details["suggested"] == {"product_key": ["Artikelnummer"], "image_refs": ["Bild"]}
+    assert caught.value.message.endswith("}). Map what holds the rest: --map title=COLUMN")
+
+
 def test_json_has_its_suggestion_too(tmp_path: Path) -> None:
     path = write(tmp_path, '{"nummer": "a1", "was": "Becher aus Ton", "pics": ["x/1.jpg"], "n": 3}\n', "shop.jsonl")
     with pytest.raises(PackshotError, match="--map product_key=nummer --map title=was --map image_refs=pics") as caught:
