@@ -12,6 +12,7 @@ import pytest
 from sqlmodel import Session, col, select
 
 from packshot.apiyi import client as client_module
+from packshot.db.abandoned import take_over
 from packshot.db.moves import Received
 from packshot.db.tables import Attempt, Generation, ImageJob, Run
 from packshot.db.types import JobState
@@ -135,6 +136,20 @@ def test_giving_up_one_run_leaves_the_other_one_alone(shop: Shop, catalog: str) 
     with Session(shop.engine) as session:
         assert session.get_one(ImageJob, job).state == "claimed"
         assert session.exec(select(Run.state).order_by(col(Run.id))).all() == ["running", "stopped"]
+
+
+def test_a_run_that_could_not_settle_its_calls_finds_them_again(shop: Shop) -> None:
+    """The database went away while it was giving them up, and this process goes on."""
+    studio, [job] = begin(shop, 1)
+    claim = studio.ledger.claim(job, studio.run_id)
+    assert claim
+    assert studio.run_id
+    studio.ledger.begin(claim, studio.run_id, PRICE, "images", 1)
+    for _ in range(2):
+        assert [taken.job_id for taken, _ in take_over(studio.ledger, studio.run_id).calls] == [job]
+    give_up_run(shop.settings, studio.run_id)
+    with Session(shop.engine) as session:
+        assert session.exec(select(Attempt.code)).all() == ["interrupted"]
 
 
 @pytest.mark.parametrize("end", [finish_run, give_up_run])

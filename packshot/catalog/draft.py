@@ -112,7 +112,6 @@ class Builder:
         """The title that was looked at last, as it is and clean: :meth:`product` follows upon :meth:`problem`."""
         self._catalog = catalog
         self._media_root = options.media_root
-        self._currency = options.currency
         self._statuses = {status.strip().casefold() for status in options.statuses}
 
     def fallback_key(self, draft: Draft) -> str:
@@ -195,7 +194,7 @@ class Builder:
         )
 
     def _price(self, draft: Draft) -> tuple[Decimal | None, str]:
-        price = read_price(draft.price, draft.currency or self._currency)
+        price = read_price(draft.price, draft.currency or self.options.currency)
         if price is None:
             self.tally.remark("price that is no amount left out, product", draft.product_key)
             return None, ""

@@ -117,7 +117,8 @@ class FlatCatalog:
         return self._settle_key(record, draft, nameless, for_all)
 
     def _settle_plain(self, record: Record, draft: Draft) -> Product | Reject | None:
-        """Every record is a product of its own, under its own key, and the first one counts."""
+        """As :meth:`_settle_key`, and quicker, where every record is a product of its own, under its own key, and the
+        first one counts."""
         builder, book, key = self._builder, self._builder.book, draft.product_key
         variant = draft.variant_key or (draft.sku if draft.sku != key else "")
         problem = builder.key_problem(draft)

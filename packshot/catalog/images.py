@@ -21,7 +21,7 @@ def split_refs(cell: str, separator: str) -> list[str]:
     cell = cell.strip()
     if not cell:
         return []
-    if cell[0] == "[":
+    if cell.startswith("["):
         try:
             items = json.loads(cell)
         except (ValueError, RecursionError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 from packshot.catalog import formats
@@ -89,11 +88,9 @@ class CatalogReader:
         return self._items(self._tally, book)
 
     def _items(self, tally: Tally, book: KeyBook) -> Iterator[Product | Reject]:
-        def items(part: Part) -> Iterator[Product | Reject]:
+        for part in self.parts:
             builder = Builder(self.name, self.options, tally, book, partial(self._beside, part))
-            return part.format.items(part.table, part.mapping, builder)
-
-        return chain.from_iterable(map(items, self.parts))
+            yield from part.format.items(part.table, part.mapping, builder)
 
     def _beside(self, part: Part, name: str) -> Table:
         table = open_table(part.source.beside(name), self.options)

@@ -17,9 +17,8 @@ class Tally:
         self._remarks: dict[str, tuple[int, list[str]]] = {}
 
     def accept(self, product: Product) -> Product:
-        counts = self.counts
-        counts.records += 1
-        counts.accepted += 1
+        self.counts.records += 1
+        self.counts.accepted += 1
         return product
 
     def reject(self, record: Record | Unreadable, code: Code, message: str, key: str | None = None) -> Reject:

@@ -61,20 +61,22 @@ def take_over(ledger: Ledger, given_up: int | None = None) -> Abandoned:
                 .with_for_update(skip_locked=True, of=ImageJob)
             ).all()
             for job, product in jobs:
-                _take(session, ledger, job, product, result)
+                _take(session, ledger, job, product, given_up, result)
         return result
 
     return ledger.lasting(take)
 
 
-def _take(session: Session, ledger: Ledger, job: ImageJob, product: Product, result: Abandoned) -> None:
+def _take(
+    session: Session, ledger: Ledger, job: ImageJob, product: Product, run_id: int | None, result: Abandoned
+) -> None:
     state = S(job.state)
     result.found[state] = result.found.get(state, 0) + 1
     job.claimed_by = job.lease_until = None
     if state is S.CLAIMED:
         job.state = S.PLANNED
     elif state is S.CALLING:
-        job.claimed_by, job.lease_until = new_claim(ledger.worker), ledger.lease_end()
+        job.claimed_by, job.lease_until = new_claim(ledger.worker, run_id), ledger.lease_end()
         attempt = session.exec(select(Attempt).where(Attempt.job_id == job.id, col(Attempt.settled_at).is_(None))).one()
         result.calls.append((Claim(job, product, None), attempt))
     job.updated_at = ledger.now()
