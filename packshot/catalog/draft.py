@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
-from packshot.catalog.images import is_usual, refusal, under_root
+from packshot.catalog.images import refusal, under_root
 from packshot.catalog.model import Product
 from packshot.catalog.options import CatalogOptions
 from packshot.catalog.price import read_price
@@ -89,6 +89,18 @@ _SHARED = ("title", "description", "category", "brand", "status", "price", "curr
 _FIELDS = tuple(f.name for f in fields(Draft))
 
 
+class Cleaned(dict[str, str]):
+    """Raw text -> clean text, for texts that many products share: each is cleaned once."""
+
+    def __missing__(self, raw: str) -> str:
+        text = plain_text(raw)
+        if len(raw) <= _REMEMBERED_LENGTH:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[raw] = text
+        return text
+
+
 class Builder:
     """Checks drafts and turns them into Products of one catalog."""
 
@@ -105,14 +117,10 @@ class Builder:
         self.book = book
         self.beside = beside
         """Opens another file in the catalog's place, its header found."""
-        self._cleaned = {"": ""}
-        self._as_written: set[str] = set()
-        """Those of the cleaned texts that say something and were clean already."""
-        self._title = "", ""
-        """The title that was looked at last, as it is and clean: :meth:`product` follows upon :meth:`problem`."""
-        self._catalog = catalog
-        self._media_root = options.media_root
-        self._statuses = {status.strip().casefold() for status in options.statuses}
+        self.catalog = catalog
+        self.cleaned = Cleaned()
+        self.statuses = {status.strip().casefold() for status in options.statuses}
+        """Those accepted, in lower case."""
 
     def fallback_key(self, draft: Draft) -> str:
         """What the record is known by when its own key is missing or shared; empty when that is not there either."""
@@ -147,50 +155,39 @@ class Builder:
 
     def wants(self, status: str) -> bool:
         """Is this an accepted status?"""
-        return one_line(status).casefold() in self._statuses
+        return one_line(status).casefold() in self.statuses
 
     def problem(self, draft: Draft) -> Problem | None:
         """What keeps a draft with good keys from becoming a Product."""
-        if draft.status.casefold() not in self._statuses and not self.wants(draft.status):
-            allowed = ", ".join(sorted(repr(s) for s in self._statuses))
+        if draft.status.casefold() not in self.statuses and not self.wants(draft.status):
+            allowed = ", ".join(sorted(repr(s) for s in self.statuses))
             return Code.NOT_SELECTED, f"the status is {shorten(one_line(draft.status), 60)!r} (accepted: {allowed})"
-        self._title = draft.title, plain_text(draft.title)
-        if not self._title[1]:
+        if not (draft.title[:1].isalnum() or plain_text(draft.title)):  # no cleaning takes a letter away
             return Code.MISSING_TITLE, f"product {draft.product_key!r} has no title"
         return None
 
     def product(self, draft: Draft, record: Record, variant_key: str) -> Product:
         """The Product; what had to be shortened or left out is remarked."""
-        name, known = draft.product_key, self._cleaned.get
+        name, known = draft.product_key, self.cleaned.get
         amount, currency = self._price(draft) if draft.price else (None, "")
-        raw, title = self._title
-        if raw is not draft.title or len(title) > TITLE_MAX:
-            title = self._text(draft.title, TITLE_MAX, "title", name)
-        attributes = draft.attributes
-        if not self._as_written.issuperset(attributes.values()):
-            cleaned = ((key, known(raw) or self._repeated(raw, "attribute", name)) for key, raw in attributes.items())
-            attributes = {key: text for key, text in cleaned if text}
-        # By position and without a call between, because a million of them are made: the order of the fields.
-        return tuple.__new__(
-            Product,
-            (
-                self._catalog,
-                name,
-                variant_key,
-                draft.sku or None,
-                title,
-                self._text(draft.description, DESCRIPTION_MAX, "description", name),
-                known(draft.category) or self._repeated(draft.category, "category", name),
-                known(draft.brand) or self._repeated(draft.brand, "brand", name),
-                attributes,
-                self._image_refs(draft.image_refs, name) if draft.image_refs else (),
-                (known(draft.status) or self._repeated(draft.status, "status", name)).casefold(),
-                amount,
-                currency,
-                record.source,
-                record.number,
-                record.line,
-            ),
+        stated = {key: known(raw) or self._repeated(raw, "attribute", name) for key, raw in draft.attributes.items()}
+        return Product(  # by position, in the order of the fields: by name it takes three times as long
+            self.catalog,
+            name,
+            variant_key,
+            draft.sku or None,
+            self._text(plain_text(draft.title), TITLE_MAX, "title", name),
+            self._text(plain_text(draft.description), DESCRIPTION_MAX, "description", name),
+            known(draft.category) or self._repeated(draft.category, "category", name),
+            known(draft.brand) or self._repeated(draft.brand, "brand", name),
+            stated if all(stated.values()) else {key: text for key, text in stated.items() if text},
+            self._image_refs(draft.image_refs, name),
+            (known(draft.status) or self._repeated(draft.status, "status", name)).casefold(),
+            amount,
+            currency,
+            record.source,
+            record.number,
+            record.line,
         )
 
     def _price(self, draft: Draft) -> tuple[Decimal | None, str]:
@@ -201,34 +198,19 @@ class Builder:
         return price
 
     def _repeated(self, raw: str, what: str, name: str) -> str:
-        """As :meth:`_text`, for texts that many products share: each is cleaned once."""
-        text = self._cleaned.get(raw)
-        if text is None:
-            text = self._text(raw, ATTRIBUTE_MAX, what, name)
-            if len(raw) <= _REMEMBERED_LENGTH:
-                if len(self._cleaned) >= _REMEMBERED:
-                    self._cleaned.clear()
-                    self._as_written.clear()
-                self._cleaned[raw] = text
-                if text and text == raw:
-                    self._as_written.add(raw)
-        return text
+        return self._text(self.cleaned[raw], ATTRIBUTE_MAX, what, name)
 
-    def _text(self, raw: str, limit: int, what: str, name: str) -> str:
-        if not raw:
-            return ""
-        text = plain_text(raw)
+    def _text(self, text: str, limit: int, what: str, name: str) -> str:
         if len(text) <= limit:
             return text
         self.tally.remark(f"{what} shortened to {limit:,} characters, product", name)
         return shorten(text, limit)
 
     def _image_refs(self, refs: list[str], name: str) -> tuple[str, ...]:
-        if len(refs) == 1 and not self._media_root and is_usual(refs[0]):
-            return (refs[0],)
         good: dict[str, None] = {}
+        root = self.options.media_root
         for ref in refs:
-            ref = under_root(ref, self._media_root) if self._media_root else ref
+            ref = under_root(ref, root) if root else ref
             reason = refusal(ref)
             if reason:
                 # The reference itself is not repeated: it may hold a password.

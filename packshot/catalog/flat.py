@@ -14,6 +14,7 @@ from packshot.catalog.parents import Parents, Shown
 from packshot.catalog.records import Record, Unreadable
 from packshot.catalog.tables import Table
 from packshot.catalog.text import KEY_MAX, attribute_name, plain_text
+from packshot.catalog.usual import ReadUsual
 from packshot.errors import Code
 
 VARIANT_JOIN = " / "
@@ -23,14 +24,19 @@ ReadDraft = Callable[[Record], Draft | None]
 
 
 def settle_rows(
-    table: Table, builder: Builder, read: ReadDraft, has_variants: bool, lends: bool = True
+    table: Table,
+    builder: Builder,
+    read: ReadDraft,
+    has_variants: bool,
+    lends: bool = True,
+    usual: ReadUsual | None = None,
 ) -> Iterator[Product | Reject]:
     """Products and rejects of a table whose every record makes one draft.
 
     ``has_variants``: several records may share a product key. ``lends``: a variant takes the texts and photos that it
-    leaves out from the record above it.
+    leaves out from the record above it. ``usual`` is tried on each record first.
     """
-    return _settle_all(table, builder, read, FlatCatalog(builder, has_variants, lends=lends))
+    return _settle_all(table, builder, read, FlatCatalog(builder, has_variants, lends=lends), usual)
 
 
 def settle_families(
@@ -55,16 +61,20 @@ def settle_families(
         yield from _settle_all(table, builder, read, catalog)
 
 
-def _settle_all(table: Table, builder: Builder, read: ReadDraft, catalog: FlatCatalog) -> Iterator[Product | Reject]:
+def _settle_all(
+    table: Table, builder: Builder, read: ReadDraft, catalog: FlatCatalog, usual: ReadUsual | None = None
+) -> Iterator[Product | Reject]:
     for record in table.records():
         if isinstance(record, Unreadable):
             yield builder.tally.unreadable(record)
-        elif any(record.cells):
+        elif not any(record.cells):
+            builder.tally.blank()
+        elif usual and (product := usual(record)):
+            yield builder.tally.accept(product)
+        else:
             item = catalog.settle(record, read(record))
             if item is not None:
                 yield item
-        else:
-            builder.tally.blank()
 
 
 class FlatCatalog:
@@ -92,7 +102,6 @@ class FlatCatalog:
         self._falls_back = bool(builder.options.key_fallback)
         self._last_counts = builder.options.on_duplicate == "last"
         self._last = Draft()
-        self._plain = not (self._has_variants or parents or self._falls_back or self._last_counts)
 
     def settle(self, record: Record, draft: Draft | None) -> Product | Reject | None:
         """None means: counted as a continuation."""
@@ -100,8 +109,6 @@ class FlatCatalog:
             self._tally.continuation()
             return None
         draft.clean_keys()
-        if self._plain:
-            return self._settle_plain(record, draft)
         nameless, for_all = False, draft.is_parent
         if self._parents is not None and not draft.is_parent:
             nameless = not (draft.variant_key or draft.sku or draft.product_key)
@@ -115,23 +122,6 @@ class FlatCatalog:
             self._tally.continuation()
             return None
         return self._settle_key(record, draft, nameless, for_all)
-
-    def _settle_plain(self, record: Record, draft: Draft) -> Product | Reject | None:
-        """As :meth:`_settle_key`, and quicker, where every record is a product of its own, under its own key, and the
-        first one counts."""
-        builder, book, key = self._builder, self._builder.book, draft.product_key
-        variant = draft.variant_key or (draft.sku if draft.sku != key else "")
-        problem = builder.key_problem(draft)
-        if not problem:
-            identity = book.key(key, variant, "")
-            first = book.first(record, identity)
-            if first is not None:
-                return self._again(record, draft, variant, *first)
-            problem = builder.problem(draft)
-        if problem:
-            return self._tally.reject(record, *problem, key[:KEY_MAX])
-        book.add(record, identity)
-        return self._tally.accept(builder.product(draft, record, ""))
 
     def _settle_key(self, record: Record, draft: Draft, nameless: bool, for_all: bool) -> Product | Reject | None:
         """Of a draft whose family is known. ``nameless``: a variant that has no key of its own; ``for_all``: the

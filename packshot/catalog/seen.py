@@ -54,6 +54,11 @@ class KeyBook:
         """Remember the record that came first with this key."""
         self._first.setdefault(key, _digest(record) << _LINE_BITS | record.line)
 
+    def take(self, record: Record, key: int) -> bool:
+        """:meth:`add` it, if it is the first record with this key."""
+        mark = _digest(record) << _LINE_BITS | record.line
+        return self._first.setdefault(key, mark) is mark
+
     def known_product(self, key: int) -> bool:
         return key in self._products
 

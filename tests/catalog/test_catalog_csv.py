@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import random
 from pathlib import Path
 
 import pytest
 
-from packshot.catalog import CatalogOptions, Product, Reject, draft, flat, open_catalog
-from packshot.catalog.records import Record
+from packshot.catalog import CatalogOptions, draft, open_catalog
 from packshot.catalog.tables import text as records
 from packshot.errors import Code
 from tests.catalog.catalog_files import read, read_all, write
@@ -360,25 +358,3 @@ def test_attributes_are_clean_whatever_is_remembered_of_them(
     assert [dict(product.attributes) for product in products] == [
         {"colour": colour} if colour else {} for colour in clean
     ]
-
-
-@pytest.mark.parametrize("on_duplicate", ["reject", "first"])
-def test_the_short_way_for_plain_lists_ends_where_the_long_one_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_duplicate: str
-) -> None:
-    chance = random.Random(3)
-    keys, titles = ["", "1", "2", " 2", "3", "k" * 300], ["", "Mug", "<p>&nbsp;</p>", "Cup"]
-    table = [[chance.choice(cells) for cells in (keys, titles, ["active", "draft", ""])] for _ in range(400)]
-    path = write(tmp_path, "sku,title,status\n" + "".join(f"{','.join(row)}\n" for row in table))
-    short, products, rejects = read(path, on_duplicate=on_duplicate)
-    taken = []
-
-    def the_long_way(catalog: flat.FlatCatalog, record: Record, found: draft.Draft) -> Product | Reject | None:
-        taken.append(record)
-        return catalog._settle_key(record, found, False, False)
-
-    monkeypatch.setattr(flat.FlatCatalog, "_settle_plain", the_long_way)
-    long, *same = read(path, on_duplicate=on_duplicate)
-    assert (same, long.counts, long.notes) == ([products, rejects], short.counts, short.notes)
-    assert len(taken) == 400 - long.counts.blank
-    assert {item.code for item in rejects} >= {Code.MISSING_KEY, Code.MISSING_TITLE, Code.NOT_SELECTED, Code.BAD_FIELD}

@@ -16,6 +16,7 @@ from packshot.catalog.options import ATTRIBUTE_PREFIX, TEXT_TARGETS, CatalogOpti
 from packshot.catalog.records import Record
 from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
+from packshot.catalog.usual import usual_reader
 
 NAME = "csv"
 product_begins = None  # each record says itself what it is
@@ -50,7 +51,10 @@ def resolve(table: Table, options: CatalogOptions) -> dict[str, list[str]]:
 def items(table: Table, mapping: Mapping[str, list[str]], builder: Builder) -> Iterator[Product | Reject]:
     """Products and rejects in file order."""
     has_variants = "variant_key" in mapping or mapping.get("sku", []) not in ([], mapping["product_key"])
-    return settle_rows(table, builder, draft_reader(table.header, mapping, builder.options), has_variants)
+    has_usual = not has_variants and not _attribute_pairs(table.header)
+    usual = usual_reader(table.header, mapping, builder) if has_usual else None
+    read = draft_reader(table.header, mapping, builder.options)
+    return settle_rows(table, builder, read, has_variants, usual=usual)
 
 
 def _attribute_pairs(header: list[str]) -> list[tuple[int, int]]:
