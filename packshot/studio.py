@@ -16,7 +16,7 @@ from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
 from packshot.apiyi.spool import remove
 from packshot.archive import Archived, Destination, archive_image
 from packshot.db.ledger import Ledger
-from packshot.db.moves import Claim, Stored
+from packshot.db.moves import Claim, IllegalMove, Stored
 from packshot.db.noteworthy import picture_of
 from packshot.db.runs import Runs
 from packshot.db.tables import Generation, ImageJob, Product, Run
@@ -45,6 +45,10 @@ logger = logging.getLogger(__name__)
 
 RETRIES_LAST = timedelta(hours=1)  # of an image that cannot be archived, at most, with the usual settings
 ARCHIVES_AT_ONCE = 8  # images brought home at the same time; each may hold its bytes and its pixels in memory
+
+
+class _Overtaken(Exception):
+    """The job was taken out of our hands before a call went out: an answer to an earlier one has come home."""
 
 
 class Studio:
@@ -114,7 +118,9 @@ class Studio:
     def make(self, job_id: int) -> Outcome:
         """Bring one job as far as it goes. Safe to call at any moment, again and from anywhere."""
         with self.watch.of(Step.IMAGE):
-            return self._make(job_id)
+            while True:
+                with suppress(_Overtaken):  # then it is to be brought home, unless somebody is at that already
+                    return self._make(job_id)
 
     def _make(self, job_id: int) -> Outcome:
         claim = self.ledger.claim(job_id, self.run_id, received_only=self.stopped or self.run_id is None)
@@ -125,12 +131,12 @@ class Studio:
         try:
             request = self._request(claim.job)
         except ArchiveError as error:  # the disk is full
-            self.ledger.release(claim)
+            self._release(claim)
             return self._stop(claim.job_id, error)
         with self.watch.of(Step.SLOT) as waiting, self._slots.take() as slot:
             waiting.then(Step.TAKEN)
             if slot is None or self.stopped:
-                self.ledger.release(claim)
+                self._release(claim)
                 return Outcome(job_id, JobState.PLANNED)
             attempt, result = self._call(claim, request)
             if attempt is not None:
@@ -151,7 +157,7 @@ class Studio:
         try:
             price = self.settings.price_micro(job.model)
         except PackshotError as error:
-            self.ledger.release(claim)
+            self._release(claim)
             return None, error
         try:
             attempt = self.ledger.begin(
@@ -159,6 +165,8 @@ class Studio:
             )
         except PackshotError as error:  # the budget is used up; the ledger has taken the claim back
             return None, error
+        except IllegalMove as error:
+            raise _Overtaken from error
         self._slots.sent()
         try:
             with self.watch.of(Step.CALL):
@@ -173,6 +181,12 @@ class Studio:
                 if isinstance(found, Answer):
                     return attempt, found
             return attempt, ProviderError(Code.UNEXPECTED, f"{type(error).__name__} in the client")
+
+    def _release(self, claim: Claim) -> None:
+        try:
+            self.ledger.release(claim)
+        except IllegalMove as error:
+            raise _Overtaken from error
 
     def _failed(self, claim: Claim, attempt: int | None, error: PackshotError) -> Outcome:
         if attempt is None:

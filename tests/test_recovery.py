@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session, col, select
 
+from packshot.apiyi import ImageRequest
 from packshot.apiyi import client as client_module
 from packshot.db.abandoned import take_over
 from packshot.db.moves import Received
@@ -20,7 +21,7 @@ from packshot.errors import Code, ProviderError
 from packshot.options import RunOptions
 from packshot.policy import Decision, Verdict
 from packshot.recovery import Recovered, recover
-from packshot.run import break_off, finish_run, give_up_run, start_run
+from packshot.run import break_off, finish_run, give_up_run, open_ledger, start_run
 from packshot.sandbox.seaweed import Seaweed
 from packshot.settings import Settings
 from packshot.studio import Studio
@@ -84,18 +85,15 @@ def test_an_answer_that_is_here_counts_whatever_broke_behind_it(
     assert (failing, shop.emulator.calls) == ([], 1)
 
 
-@pytest.mark.parametrize("code", [Code.UNEXPECTED, Code.ANSWER_NOT_SAVED])
-def test_an_answer_in_the_spool_is_adopted_however_its_call_was_settled(shop: Shop, code: Code) -> None:
-    """The process that made the call has ended, and did not get at it."""
-    studio, [job] = begin(shop, 1)
+def leave_an_answer(shop: Shop, studio: Studio, job: int, code: Code, verdict: Verdict) -> None:
+    """Of a call that was given up, in the spool of a process that has ended and did not get at it."""
     claim = studio.ledger.claim(job)
     assert claim
     assert studio.run_id
     attempt = studio.ledger.begin(claim, studio.run_id, PRICE, "images", 1)
-    with studio.client as client:
-        client.generate(studio._request(claim.job), shop.settings.spool, claim.spool_name)
+    studio.client.generate(studio._request(claim.job), shop.settings.spool, claim.spool_name)
     error = ProviderError(code, "it is on the disk all the same")
-    studio.ledger.not_received(claim, attempt, error, lambda past: Decision(Verdict.HOLD))
+    studio.ledger.not_received(claim, attempt, error, lambda past: Decision(verdict))
     dead = "call-000000000000-1-1-abc"
     for path in shop.settings.spool.glob(f"{claim.spool_name}.*"):
         path.rename(path.with_name(dead + path.suffix))
@@ -103,9 +101,40 @@ def test_an_answer_in_the_spool_is_adopted_however_its_call_was_settled(shop: Sh
     with Session(shop.engine) as session:
         session.get_one(Attempt, attempt).spool_name = dead
         session.commit()
+
+
+@pytest.mark.parametrize("code", [Code.UNEXPECTED, Code.ANSWER_NOT_SAVED])
+def test_an_answer_in_the_spool_is_adopted_however_its_call_was_settled(shop: Shop, code: Code) -> None:
+    studio, [job] = begin(shop, 1)
+    with studio.client:
+        leave_an_answer(shop, studio, job, code, Verdict.HOLD)
     assert recover(shop.settings, studio.ledger).adopted == 1
     assert studio.make(job).state is JobState.ARCHIVED
     assert shop.emulator.calls == 1
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_answer_that_is_found_before_the_next_call_goes_out_takes_its_place(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    """A worker waits for a slot to buy the picture once more, while another finds the answer to the first call."""
+    studio, [job] = begin(shop, 1)
+    with studio.client:
+        leave_an_answer(shop, studio, job, Code.INTERRUPTED, Verdict.RETRY)
+        real = studio._request
+
+        def found_meanwhile(job: ImageJob) -> ImageRequest:
+            assert recover(shop.settings, open_ledger(shop.settings)).adopted == 1
+            if stopped:
+                studio.stop(Code.STOP_REQUESTED, "stopped on request")
+            return real(job)
+
+        monkeypatch.setattr(studio, "_request", found_meanwhile)
+        assert studio.make(job).state is JobState.ARCHIVED
+    assert shop.emulator.calls == 1
+    with Session(shop.engine) as session:
+        run = session.exec(select(Run)).one()
+        assert (run.spent_micro, run.calls) == (PRICE, 1)
 
 
 def test_an_image_is_left_to_the_machine_that_has_it_and_held_when_that_takes_too_long(shop: Shop) -> None:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 ALLOWED: dict[S, frozenset[S]] = {
     S.PLANNED: frozenset({S.CLAIMED, S.GENERATED}),
-    S.CLAIMED: frozenset({S.CALLING, S.PLANNED}),
+    S.CLAIMED: frozenset({S.CALLING, S.PLANNED, S.GENERATED}),
     S.CALLING: frozenset({S.GENERATED, S.PLANNED, S.FAILED, S.HELD}),
     S.GENERATED: frozenset({S.ARCHIVED, S.HELD, S.PLANNED}),
     S.ARCHIVED: frozenset(),
@@ -33,9 +33,9 @@ ALLOWED: dict[S, frozenset[S]] = {
     S.HELD: frozenset({S.PLANNED, S.GENERATED, S.ARCHIVED, S.FAILED}),
 }
 """The moves a job can make. Nothing leads out of ``archived``: an image that exists is never bought again. From
-``generated`` to ``planned`` leads only an image that is lost. To ``generated`` from ``planned`` and ``failed`` leads
-only an answer that came after its call was given up. Out of ``held`` leads a person's decision, or the return of what
-was missing; from ``failed`` back into it, a photo that is missing again.
+``generated`` to ``planned`` leads only an image that is lost. To ``generated`` from ``planned``, ``claimed`` and
+``failed`` leads only an answer that came after its call was given up. Out of ``held`` leads a person's decision, or the
+return of what was missing; from ``failed`` back into it, a photo that is missing again.
 """
 
 GIVEN_UP = (Code.INTERRUPTED, Code.UNEXPECTED, Code.ANSWER_NOT_SAVED)
@@ -243,7 +243,10 @@ class Moves:
         }  # fmt: skip
 
     def _take_late(self, session: Session, claim: Claim, attempt_id: int) -> None:
-        """Take back a job whose call was given up, or is about to be, if nothing was bought for it since."""
+        """Take back a job whose call was given up, or is about to be, if nothing was bought for it since.
+
+        Who has claimed it to buy it once more has lost it then.
+        """
         brought = exists().where(col(Generation.attempt_id) == col(Attempt.id), col(Generation.lost_at).is_(None))
         newer = exists().where(
             col(Attempt.job_id) == claim.job_id,
@@ -251,7 +254,8 @@ class Moves:
             col(Attempt.settled_at).is_(None) | brought,
         )
         this = exists().where(col(Attempt.id) == attempt_id)
-        given_up = col(ImageJob.state).in_([S.PLANNED, S.HELD, S.FAILED]) & this.where(col(Attempt.code).in_(GIVEN_UP))
+        not_in_the_air = col(ImageJob.state).in_([S.PLANNED, S.CLAIMED, S.HELD, S.FAILED])
+        given_up = not_in_the_air & this.where(col(Attempt.code).in_(GIVEN_UP))
         in_other_hands = (col(ImageJob.state) == S.CALLING) & this.where(col(Attempt.settled_at).is_(None))
         statement = (
             update(ImageJob)

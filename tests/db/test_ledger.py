@@ -391,6 +391,19 @@ def test_a_late_answer_changes_nothing_while_another_call_is_in_flight_and_count
     assert spent(book) == 2 * PRICE
 
 
+def test_a_late_answer_takes_the_job_from_who_is_about_to_buy_it_again(book: Book) -> None:
+    late, attempt = called(book)
+    book.clock.advance(1001)
+    recover(book.another_worker())
+    claim = claimed(book)
+    book.ledger.received(late, attempt, received())
+    before = dump(book.engine)
+    with pytest.raises(IllegalMove):
+        book.ledger.begin(claim, book.run_id, PRICE, "images", 1)
+    assert dump(book.engine) == before
+    assert (book.ledger.state(book.job), spent(book)) == (S.GENERATED, PRICE)
+
+
 def test_a_late_answer_changes_nothing_when_another_call_brought_one(book: Book) -> None:
     late, attempt = called(book)
     book.clock.advance(1001)

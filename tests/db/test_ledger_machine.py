@@ -134,7 +134,7 @@ class LedgerMachine(RuleBasedStateMachine):
         grip, model = self._grip(data, with_attempt=True)
         in_time = model.holder is grip and model.state is S.CALLING
         late = (
-            model.state in (S.PLANNED, S.HELD)
+            model.state in (S.PLANNED, S.CLAIMED, S.HELD)
             and grip.attempt in model.lost
             and grip.attempt == model.attempts[-1]
         )  # fmt: skip
