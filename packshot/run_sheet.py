@@ -71,16 +71,12 @@ def save_contact_sheet(
     """
     read = _read(store, rows[:MOST], known or {})
     several = len({row["shot"] for row, _ in read}) > 1
-    items = [
-        SheetItem(
-            image or b"",
-            row["title"] or row["product_key"],
-            f"{row['width']} x {row['height']}" if several else f"{row['shot']}, {row['width']} x {row['height']}",
-            f"{row['product_key']}/{row['variant_key']}",
-            row["shot"] if several else "",
-        )
-        for row, image in read
-    ]
+    items = []
+    for row, image in read:
+        name = "/".join(filter(None, (row["product_key"], row["variant_key"])))
+        caption = name if several else f"{row['shot']}, {row['width']} x {row['height']}"
+        shot = row["shot"] if several else ""
+        items.append(SheetItem(image or b"", row["title"] or name, caption, name, shot))
     path.parent.mkdir(parents=True, exist_ok=True)
     more = (len(rows) if pictures is None else pictures) - len(items)
     write_contact_sheet(items, path, title=title, columns=COLUMNS, thumb=THUMB, more=more)

@@ -15,6 +15,7 @@ import requests
 from PIL import Image
 
 from packshot import run_sheet as module
+from packshot.contact_sheet import SheetItem
 from packshot.db.tables import Run
 from packshot.errors import ArchiveError, Code
 from packshot.report import Report
@@ -144,6 +145,22 @@ def test_shots_become_columns(store: ObjectStore, tmp_path: Path) -> None:
     save_contact_sheet(store, tmp_path / "sheet.jpg", "", front + scene)
     with Image.open(tmp_path / "sheet.jpg") as page:
         assert page.width == 2 * 44 + 230 + 2 * (240 + 20)  # a label and two columns
+
+
+@pytest.mark.parametrize(
+    ("shots", "captions"),
+    [(["front"], ["front, 300 x 300"] * 2), (["front", "scene"], ["p-0", "p-1/blue", "p-0", "p-1/blue"])],
+)
+def test_pictures_are_named_and_a_row_of_several_says_whose_it_is(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shots: list[str], captions: list[str]
+) -> None:
+    one, other = stored(store, tmp_path, 2)
+    rows = [row | {"shot": shot} for shot in shots for row in (one, other | {"variant_key": "blue", "title": ""})]
+    drawn: list[SheetItem] = []
+    monkeypatch.setattr(module, "write_contact_sheet", lambda items, path, **_: drawn.extend(items))
+    save_contact_sheet(store, tmp_path / "sheet.jpg", "", rows)
+    assert [item.subtitle for item in drawn] == captions
+    assert {item.title for item in drawn} == {"Product 0", "p-1/blue"}
 
 
 def test_a_store_that_is_away_is_one_error_soon(store: ObjectStore, store_settings: Settings, tmp_path: Path) -> None:
