@@ -6,8 +6,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -48,7 +48,15 @@ ARCHIVES_AT_ONCE = 8  # images brought home at the same time; each may hold its 
 
 
 class _Overtaken(Exception):
-    """The job was taken out of our hands before a call went out: an answer to an earlier one has come home."""
+    """The job was taken out of our hands before a call went out, by an answer to an earlier one, as a rule."""
+
+
+@contextmanager
+def _overtaken() -> Iterator[None]:
+    try:
+        yield
+    except IllegalMove as error:
+        raise _Overtaken from error
 
 
 class Studio:
@@ -118,12 +126,13 @@ class Studio:
     def make(self, job_id: int) -> Outcome:
         """Bring one job as far as it goes. Safe to call at any moment, again and from anywhere."""
         with self.watch.of(Step.IMAGE):
-            while True:
-                with suppress(_Overtaken):  # then it is to be brought home, unless somebody is at that already
-                    return self._make(job_id)
+            try:
+                return self._make(job_id, received_only=self.stopped or self.run_id is None)
+            except _Overtaken:
+                return self._make(job_id, received_only=True)
 
-    def _make(self, job_id: int) -> Outcome:
-        claim = self.ledger.claim(job_id, self.run_id, received_only=self.stopped or self.run_id is None)
+    def _make(self, job_id: int, received_only: bool) -> Outcome:
+        claim = self.ledger.claim(job_id, self.run_id, received_only=received_only)
         if claim is None:
             return Outcome(job_id, self.ledger.state(job_id))
         if claim.generation:
@@ -160,13 +169,13 @@ class Studio:
             self._release(claim)
             return None, error
         try:
-            attempt = self.ledger.begin(
-                claim, self.run_id, price, self.settings.apiyi_format, self._slots.taken, self.settings.day_limit_micro
-            )
+            with _overtaken():
+                attempt = self.ledger.begin(
+                    claim, self.run_id, price, self.settings.apiyi_format, self._slots.taken,
+                    self.settings.day_limit_micro,
+                )  # fmt: skip
         except PackshotError as error:  # the budget is used up; the ledger has taken the claim back
             return None, error
-        except IllegalMove as error:
-            raise _Overtaken from error
         self._slots.sent()
         try:
             with self.watch.of(Step.CALL):
@@ -183,10 +192,8 @@ class Studio:
             return attempt, ProviderError(Code.UNEXPECTED, f"{type(error).__name__} in the client")
 
     def _release(self, claim: Claim) -> None:
-        try:
+        with _overtaken():
             self.ledger.release(claim)
-        except IllegalMove as error:
-            raise _Overtaken from error
 
     def _failed(self, claim: Claim, attempt: int | None, error: PackshotError) -> Outcome:
         if attempt is None:

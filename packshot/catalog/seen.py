@@ -56,8 +56,10 @@ class KeyBook:
 
     def take(self, record: Record, key: int) -> bool:
         """:meth:`add` it, if it is the first record with this key."""
-        mark = _digest(record) << _LINE_BITS | record.line
-        return self._first.setdefault(key, mark) is mark
+        if key in self._first:
+            return False
+        self.add(record, key)
+        return True
 
     def known_product(self, key: int) -> bool:
         return key in self._products

@@ -44,7 +44,8 @@ def usual_reader(header: list[str], mapping: Mapping[str, list[str]], builder: B
     attributes = [(t.removeprefix(ATTRIBUTE_PREFIX), p) for t, p in places.items() if t.startswith(ATTRIBUTE_PREFIX)]
     photos = [header.index(name) for name in mapping.get("image_refs", [])]
     catalog, has_sku, default_currency = builder.catalog, "sku" in places, options.currency
-    cleaned, statuses, book = builder.cleaned, builder.statuses, builder.book
+    cleaned, book = builder.cleaned, builder.book
+    statuses = {status for status in builder.statuses if len(status) <= ATTRIBUTE_MAX}
 
     def read(record: Record) -> Product | None:
         cells = record.cells
