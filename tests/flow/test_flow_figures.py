@@ -38,21 +38,21 @@ def figures_of_run(shop: Shop, images: int) -> tuple[Figures, str]:
 
 
 def test_few_slots_and_a_slow_provider(shop: Shop, prefect: PrefectApi) -> None:
-    shop.emulator.latency = 1.5
+    shop.emulator.latency = 4.0  # beside it even the writes of a machine that others crowd are quick
     shop.set(CONCURRENCY=2)
-    report = shop.run(write_catalog(shop.folder / "c.csv", 12))
+    report = shop.run(write_catalog(shop.folder / "c.csv", 8))
     found = report.figures
     assert found
-    assert (found.images, found.calls, found.slots, found.processes) == (12, 12, 2, 1)
+    assert (found.images, found.calls, found.slots, found.processes) == (8, 8, 2, 1)
     assert found.share(Use.CALLS) > 0.8
-    assert found.steps[Step.CALL].mean >= 1.5
-    assert found.steps[Step.DATABASE].times == 4 * 12
-    assert all(found.steps[step].times == 12 for step in (Step.IMAGE, Step.SLOT, Step.DOWNLOAD, Step.UPLOAD))
+    assert found.steps[Step.CALL].mean >= 4.0
+    assert found.steps[Step.DATABASE].times == 4 * 8
+    assert all(found.steps[step].times == 8 for step in (Step.IMAGE, Step.SLOT, Step.DOWNLOAD, Step.UPLOAD))
     assert "The provider is the limit" in advice(found)
     assert "PACKSHOT_CONCURRENCY (now 2)" in markdown(report)
     [shown] = [one for one in prefect.artifacts(str(report.run.flow_run_id)) if one["key"] == "c-report"]
     assert "## What limited it" in shown["data"]
-    assert "| provider (the call) | 12 |" in shown["data"]
+    assert "| provider (the call) | 8 |" in shown["data"]
 
 
 def test_slow_downloads(shop: Shop) -> None:
