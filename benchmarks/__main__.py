@@ -18,7 +18,7 @@ SHORT: dict[str, tuple[str, Callable[[Found], str]]] = {
     "schedule": ("--case short", lambda found: f"{found['of_ideal']:.3f} x the ideal schedule"),
     "overhead": ("--images 400 --latency 3", lambda found: f"{found['ours_ms']:.1f} ms of processor time an image"),
     # Smaller runs have fewer shards open at once than larger ones: they would be no measure for these.
-    "memory": ("--images 2000 4000", lambda found: f"{found['growth']:.2f} x the memory for twice the images"),
+    "memory": ("--images 2000 3000", lambda found: f"{found['growth']:.2f} x the memory for half as many more"),
     "big_bodies": (
         "--images 8 --at-once 4 --rounds 1 --latency 0.5", lambda found: f"{found['ratio']:.2f} x a raw loop"
     ),
