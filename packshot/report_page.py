@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from packshot.advice import sentence
+from packshot.catalog.model import product_name
 from packshot.db.types import RunState
 from packshot.figures import slot_rows, step_rows
 from packshot.report import NAMED, TABLE_ROWS, Report, Row, dollars
@@ -229,7 +230,7 @@ def _short(text: str) -> str:
 
 
 def _product(row: Row) -> str:
-    return "/".join(filter(None, (row["product_key"], row["variant_key"])))
+    return product_name(row["product_key"], row["variant_key"])
 
 
 def _shot(row: Row) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import requests
 from sqlalchemy import Engine
 
+from packshot.catalog.model import product_name
 from packshot.contact_sheet import SheetItem, shrink, write_contact_sheet
 from packshot.db.queries import assets
 from packshot.errors import ArchiveError, Code
@@ -73,7 +74,7 @@ def save_contact_sheet(
     several = len({row["shot"] for row, _ in read}) > 1
     items = []
     for row, image in read:
-        name = "/".join(filter(None, (row["product_key"], row["variant_key"])))
+        name = product_name(row["product_key"], row["variant_key"])
         caption = name if several else f"{row['shot']}, {row['width']} x {row['height']}"
         shot = row["shot"] if several else ""
         items.append(SheetItem(image or b"", row["title"] or name, caption, name, shot))

@@ -15,11 +15,12 @@ from functools import partial
 from packshot.apiyi import Answer, ApiyiClient, ImageRequest, pixels
 from packshot.apiyi.spool import remove
 from packshot.archive import Archived, Destination, archive_image
+from packshot.catalog.model import product_name
 from packshot.db.ledger import Ledger
 from packshot.db.moves import Claim, IllegalMove, Stored
 from packshot.db.noteworthy import picture_of
 from packshot.db.runs import Runs
-from packshot.db.tables import Generation, ImageJob, Product, Run
+from packshot.db.tables import Generation, ImageJob, Run
 from packshot.db.types import JobState
 from packshot.download import DownloadPolicy
 from packshot.errors import ArchiveError, Code, PackshotError, ProviderError
@@ -260,14 +261,15 @@ class Studio:
     def _bring_home(self, claim: Claim, ordered: tuple[int, int]) -> Archived:
         job, product, generation = claim.job, claim.product, claim.generation
         assert generation is not None
+        name = product_name(product.product_key, product.variant_key)
         path = self.settings.spool / f"{generation.spool_name}.img"
         if not generation.url and not path.exists():
             raise ArchiveError(Code.SPOOL_MISSING, f"{path} is not on this machine")
         return archive_image(
             generation.url or path,
             ordered,
-            Destination(product.catalog, _name(product), job.shot),
-            {"job": job.key, "shot": job.shot, "product": _name(product), "model": job.model},
+            Destination(product.catalog, name, job.shot),
+            {"job": job.key, "shot": job.shot, "product": name, "model": job.model},
             store=self.store,
             policy=self.policy,
             max_pixels=self.settings.max_pixels,
@@ -304,7 +306,3 @@ def _stored(archived: Archived) -> Stored:
         height=archived.height,
         size_as_ordered=archived.size_ok,
     )
-
-
-def _name(product: Product) -> str:
-    return f"{product.product_key}/{product.variant_key}" if product.variant_key else product.product_key

@@ -162,7 +162,7 @@ class Builder:
         if draft.status.casefold() not in self.statuses and not self.wants(draft.status):
             allowed = ", ".join(sorted(repr(s) for s in self.statuses))
             return Code.NOT_SELECTED, f"the status is {shorten(one_line(draft.status), 60)!r} (accepted: {allowed})"
-        if not (draft.title[:1].isalnum() or plain_text(draft.title)):  # no cleaning takes a letter away
+        if not plain_text(draft.title):
             return Code.MISSING_TITLE, f"product {draft.product_key!r} has no title"
         return None
 

@@ -11,6 +11,11 @@ from typing import NamedTuple
 from packshot.errors import Code
 
 
+def product_name(product_key: str, variant_key: str) -> str:
+    """``product_key`` or ``product_key/variant_key``: what people, log lines, task runs and pages call a product."""
+    return f"{product_key}/{variant_key}" if variant_key else product_key
+
+
 class Product(NamedTuple):
     """One sellable thing. Identified by (catalog, product_key, variant_key); ``sku`` may be missing or shared.
 
@@ -39,8 +44,8 @@ class Product(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How people and log lines call it: ``product_key`` or ``product_key/variant_key``."""
-        return f"{self.product_key}/{self.variant_key}" if self.variant_key else self.product_key
+        """How people and log lines call it."""
+        return product_name(self.product_key, self.variant_key)
 
 
 @dataclass(frozen=True, slots=True)

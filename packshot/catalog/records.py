@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from packshot.errors import Code
 
+NO_COLUMN = ("",)
+"""Put behind a record's cells: what the table has no column for is read from there."""
+
 
 # Named tuples, not dataclasses: a million of them are made in a second less.
 class Record(NamedTuple):

@@ -15,14 +15,13 @@ from packshot.catalog.images import is_usual
 from packshot.catalog.model import Product
 from packshot.catalog.options import ATTRIBUTE_PREFIX
 from packshot.catalog.price import read_price
-from packshot.catalog.records import Record
+from packshot.catalog.records import NO_COLUMN, Record
 from packshot.catalog.text import ATTRIBUTE_MAX, DESCRIPTION_MAX, KEY_MAX, TITLE_MAX, one_line, plain_text
 
 ReadUsual = Callable[[Record], Product | None]
 """None: not a usual record, and nothing was done with it."""
 
 _TEXTS = ("product_key", "title", "description", "category", "brand", "status", "price", "currency")
-_NOTHING = ("",)  # the cell of what the table has no column for
 
 
 def usual_reader(header: list[str], mapping: Mapping[str, list[str]], builder: Builder) -> ReadUsual | None:
@@ -49,7 +48,7 @@ def usual_reader(header: list[str], mapping: Mapping[str, list[str]], builder: B
 
     def read(record: Record) -> Product | None:
         cells = record.cells
-        key, raw_title, raw_description, category, brand, status, price, currency = pick(cells + _NOTHING)
+        key, raw_title, raw_description, category, brand, status, price, currency = pick(cells + NO_COLUMN)
         key, title = one_line(key), plain_text(raw_title)
         if not key or len(key) > KEY_MAX or not title or len(title) > TITLE_MAX or status.casefold() not in statuses:
             return None

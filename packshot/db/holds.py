@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Engine, Select, and_, case, exists, func, 
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from packshot.catalog.model import product_name
 from packshot.db.ledger import Ledger
 from packshot.db.moves import ALLOWED, IllegalMove
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Store
@@ -76,9 +77,7 @@ class Waiting:
     def name(self) -> str:
         """For messages: what it shows, and a key to copy."""
         number = f" {self.variant}" if self.variant > 1 else ""
-        return (
-            f"{'/'.join(filter(None, (self.product_key, self.variant_key)))} {self.shot}{number} ({self.key[:SHOWN]})"
-        )
+        return f"{product_name(self.product_key, self.variant_key)} {self.shot}{number} ({self.key[:SHOWN]})"
 
 
 # --- looking --------------------------------------------------------------------------------------------------

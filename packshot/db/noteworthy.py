@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, exists, func
 from sqlmodel import Session, col, select
 
+from packshot.catalog.model import product_name
 from packshot.db.moves import Claim, Stored
 from packshot.db.tables import Asset, Attempt, Generation, ImageJob, Product, Run, RunJob
 from packshot.db.types import JobState
@@ -46,7 +47,7 @@ class Picture:
     @property
     def product(self) -> str:
         """Product and variant, as task runs are named."""
-        return "/".join(filter(None, (self.product_key, self.variant_key)))
+        return product_name(self.product_key, self.variant_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, case, exists, func, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from packshot.catalog.model import Counts
+from packshot.catalog.model import Counts, product_name
 from packshot.catalog.model import Product as CatalogProduct
 from packshot.catalog.model import Reject as CatalogReject
 from packshot.db.catalog_diff import CatalogDiff, Identity, Picture, close_reading, identity
@@ -55,7 +55,7 @@ class WorkItem:
     @classmethod
     def of(cls, row: Any, now: datetime) -> Self:
         """``row``: with the columns ``_OF_WORK``."""
-        name = "/".join(filter(None, (row.product_key, row.variant_key)))
+        name = product_name(row.product_key, row.variant_key)
         number = f" {row.variant}" if row.variant > 1 else ""
         wait = (row.retry_at - now).total_seconds() if row.retry_at and row.updated_at <= now else 0.0
         return cls(row.id, f"{name} {row.shot}{number}", max(0.0, wait), row.state == JobState.GENERATED)

@@ -13,14 +13,13 @@ from packshot.catalog.images import split_refs
 from packshot.catalog.locales import check_languages
 from packshot.catalog.model import Product, Reject
 from packshot.catalog.options import ATTRIBUTE_PREFIX, TEXT_TARGETS, CatalogOptions
-from packshot.catalog.records import Record
+from packshot.catalog.records import NO_COLUMN, Record
 from packshot.catalog.tables import Table
 from packshot.catalog.text import attribute_name
 from packshot.catalog.usual import usual_reader
 
 NAME = "csv"
 product_begins = None  # each record says itself what it is
-_EMPTY = ("",)  # the cell of what the table has no column for
 
 # WooCommerce: "Attribute 1 name" and "Attribute 1 value(s)", in German too; Spryker: attribute_key_1 and value_1.
 _PAIRS = (
@@ -89,7 +88,7 @@ def draft_reader(
 
     def read(record: Record) -> Draft:
         cells = record.cells
-        draft = Draft(*texts(cells + _EMPTY))
+        draft = Draft(*texts(cells + NO_COLUMN))
         stated = draft.attributes
         for target, found in several:
             setattr(draft, target, next((cells[place] for place in found if cells[place]), ""))
